@@ -37,7 +37,7 @@ from matgraft.potentials.data.structures import make_structures
 from matgraft.potentials.models.mace.pickles import HASH_DIGITS
 from matgraft.potentials.models.mace.potential import MACEPotential
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.pseudolabels import encodable, label
+from matgraft.potentials.models.pseudolabels import encodable, pseudolabel
 from matgraft.potentials.tuning.loss import LossSettings
 
 CUTOFF = 5.0
@@ -132,7 +132,7 @@ def labelled(options: argparse.Namespace) -> Dataset:
     assert isinstance(foundation, Potential)
     known = [symbol for symbol in foundation.card.elements if symbol in {*options.elements, *options.others}]
     taken, encoded = encodable(foundation, make_structures(options.elements, known, options.size, seed=options.seed))
-    return label(foundation, taken, encoded, progress="frames to learn from")
+    return pseudolabel(foundation, taken, encoded, progress="frames to learn from")
 
 
 def known_to(train: Dataset, frames: Dataset) -> Dataset:

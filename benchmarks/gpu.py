@@ -42,7 +42,7 @@ from matgraft.potentials.data.crowds import WrappedAtoms, expected_bytes
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.memory import OVERHEAD, saved_bytes
 
 MODELS = HERE.parents[1] / "shared" / "models"
@@ -156,7 +156,9 @@ def labelled(backbone: Potential, repeats: int, count: int) -> Dataset:
         atoms.positions += 0.1 * rng.standard_normal(atoms.positions.shape)
         frames.append(atoms)
     samples = []
-    for i, (atoms, own) in enumerate(zip(frames, predict(backbone, [Sample(one, {}) for one in frames]), strict=True)):
+    for i, (atoms, own) in enumerate(
+        zip(frames, predict_samples(backbone, [Sample(one, {}) for one in frames]), strict=True)
+    ):
         labels = {name: own[name] for name in ("energy", "forces", "stress")}
         labels["energy"] = labels["energy"] + 0.01 * len(atoms) * rng.standard_normal()
         labels["forces"] = labels["forces"] + 0.1 * rng.standard_normal(labels["forces"].shape)

@@ -26,7 +26,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.references import fit_references
 
@@ -52,7 +52,9 @@ def fitted(foundation: Potential, train: Dataset, validation: Dataset, key: Row)
     """Return the model of a strategy, and what its fit took."""
     began = time.monotonic()
     if key["strategy"] == SHIFT:
-        shift_references(foundation, fit_references(train, predict(foundation, train, ("energy",), processes=cores())))
+        shift_references(
+            foundation, fit_references(train, predict_samples(foundation, train, ("energy",), processes=cores()))
+        )
         return foundation, {"minutes": round((time.monotonic() - began) / 60, 2)}
     adapted = adapt(
         foundation, train, validation, strategy=key["strategy"], max_minutes=key["max_minutes"],

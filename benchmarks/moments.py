@@ -26,7 +26,7 @@ from matgraft.potentials.checks.forgetting import CRYSTALS, Forgetting, Forgetti
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.scoring.frame_errors import Predictions, errors
 from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.tuning.adapt import refit_references
@@ -57,7 +57,7 @@ def labelled(teacher: Potential, seed: int = 0) -> Dataset:
         atoms.set_cell(atoms.cell[:] @ (np.eye(3) + 0.02 * rng.standard_normal((3, 3))), scale_atoms=True)
         atoms.positions += 0.08 * rng.standard_normal(atoms.positions.shape)
         samples.append(Sample(atoms, {}, file="made", index=i))
-    found = predict(teacher, samples)
+    found = predict_samples(teacher, samples)
     return Dataset(tuple(one.with_labels(**labels) for one, labels in zip(samples, found, strict=True)))
 
 
@@ -82,7 +82,7 @@ def case(foundation: Potential, frames: Dataset, name: str, epochs: int) -> Row:
         replay=ReplaySettings(size=48 if strategy == "replay" else None), fit=FitSettings(epochs=epochs),
     )  # fmt: skip
     evidence = CheckEvidence(tuned.backbone, foundation, tuned.references, train)
-    found = scores(test, predict(tuned.backbone, test.samples))
+    found = scores(test, predict_samples(tuned.backbone, test.samples))
     return found | moved(foundation, tuned.backbone, evidence) | {"minutes": tuned.fit.seconds / 60}
 
 
@@ -98,8 +98,8 @@ def main() -> None:
         prepare()
         foundation, frames = load("chgnet"), labelled(load("chgnet:r2scan"))
         train, test = frames[PARTS["train"]], frames[PARTS["test"]]
-        shift = refit_references(foundation, train, (), predict(foundation, train.samples))
-        untuned = shifted(test, predict(foundation, test.samples), shift)
+        shift = refit_references(foundation, train, (), predict_samples(foundation, train.samples))
+        untuned = shifted(test, predict_samples(foundation, test.samples), shift)
         results.put({"case": "foundation, references shifted"} | scores(test, untuned) | circumstances())
         for name in CASES:
             if results.find(case=name) is None:

@@ -37,7 +37,7 @@ from matgraft.core.quantities import Array
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_what_can_be, predict
+from matgraft.potentials.models.predict import encode_what_can_be, predict_samples
 from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.run.frames import Frames, look, look_at_card, look_first, read_parts, unasked
@@ -175,7 +175,7 @@ def predicted(backbone: str, frames: Dataset, kept: Path | None = None) -> Predi
         return _read_predictions(file, len(frames))
     foundation = foundation_of(backbone)
     graphs, taken, _ = encode_what_can_be(foundation, frames.samples)
-    known = predict(foundation, frames[taken].samples, encoded=graphs) if taken else []
+    known = predict_samples(foundation, frames[taken].samples, encoded=graphs) if taken else []
     made = dict(zip(taken, known, strict=True))
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ from matgraft.potentials.checks.structures import structures_in
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import make_recipe, saved_recipe
-from matgraft.potentials.run import CheckQuestion, check, tune
+from matgraft.potentials.run import CheckQuestion, check, tune_frames
 from matgraft.potentials.run.check import frames_of
 
 MODELS = HERE.parents[1] / "shared" / "models"
@@ -362,7 +362,9 @@ def sound_run(name: str, folder: Path, options: Sequence[str] = ()) -> Path:
     """Make a run once."""
     out = folder / name
     if not (out / "verdict.json").is_file():
-        tune(make_recipe(None, [*RUNS[name.partition("+")[0]](), *options]), out, resume=out.exists(), quiet=True)
+        tune_frames(
+            make_recipe(None, [*RUNS[name.partition("+")[0]](), *options]), out, resume=out.exists(), quiet=True
+        )
     return out
 
 

@@ -56,7 +56,7 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Full
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
@@ -143,7 +143,7 @@ class Ours:
 
     def predictions(self) -> list[dict[str, Array]]:
         """Predict as one batch: quantity -> array, for each frame."""
-        return predict(self.backbone, self.dataset.samples, encoded=self.encoded)
+        return predict_samples(self.backbone, self.dataset.samples, encoded=self.encoded)
 
     def prediction(self) -> Array:
         """Predict as one batch; return the forces."""

@@ -32,7 +32,7 @@ from matgraft.core.processes import keep_memory
 from matgraft.core.provenance import Provenance
 from matgraft.core.quantities import Array
 from matgraft.core.training.batching import Budget, plan_batches
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store
@@ -127,7 +127,7 @@ def _steps(file: Path, count: int, backbone: Potential, audited: bool) -> Iterat
     train, validation = frames[parts.train], frames[parts.validation]
     yield
     if audited:
-        yield _ignore(audit(frames, [_softened(sample) for sample in frames]), coverage(frames))
+        yield _ignore(run_looks(frames, [_softened(sample) for sample in frames]), coverage(frames))
     graphs, held_out = (encode_all(backbone, part.samples) for part in (train, validation))
     yield
     batches = plan_batches(graphs, Budget(samples=BATCH, edges=10**6), seed=0)

@@ -43,7 +43,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
 from matgraft.potentials.tuning.references import ReferenceShift, fit_references
 
@@ -149,7 +149,7 @@ def baseline(parent: Potential, parts: Parts, strategy: str) -> Row:
     model = copy.deepcopy(parent)
     if strategy == "shift":
         shift_references(
-            model, fit_references(parts.train, predict(parent, parts.train, ("energy",), processes=cores()))
+            model, fit_references(parts.train, predict_samples(parent, parts.train, ("energy",), processes=cores()))
         )
     minutes = (time.monotonic() - began) / 60
     return {"minutes": round(minutes, 3), "minutes_fit": 0.0} | scores(model, parts)

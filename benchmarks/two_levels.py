@@ -34,7 +34,7 @@ from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import FOUNDATION, assign_heads
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.scoring.frame_errors import errors
 from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.tuning.adapt import shift_references
@@ -110,7 +110,7 @@ def level_frames(folder: Path, name: str, count: int | None) -> Dataset:
 
 def on_references(foundation: Potential, frames: Dataset) -> Dataset:
     """Return frames whose energies are on the foundation's references."""
-    known = predict(foundation, frames.samples)
+    known = predict_samples(foundation, frames.samples)
     shift = fit_references(frames, known)
     return frames.map(lambda sample: sample.with_labels(energy=sample.labels["energy"] - shift.of(sample)))
 
@@ -128,7 +128,7 @@ def untuned(
 ) -> dict[str, Potential]:
     """Take the foundation for both, for the user's level with its references shifted."""
     own, train = copy.deepcopy(foundation), parts_of(levels[1])[0]
-    shift_references(own, fit_references(train, predict(own, train.samples)))
+    shift_references(own, fit_references(train, predict_samples(own, train.samples)))
     return {KEPT: foundation, OWN: own}
 
 
@@ -189,7 +189,7 @@ def judged(models: dict[str, Potential], foundation: Potential, levels: list[Dat
     found: Row = {}
     for head, frames in zip((KEPT, OWN), levels, strict=True):
         test = parts_of(frames)[2]
-        figures = metrics(errors(test, predict(models[head], test.samples)))
+        figures = metrics(errors(test, predict_samples(models[head], test.samples)))
         found |= {f"{head}_{name}": round(figures[name], 4) for name in SHOWN}
     train = parts_of(levels[0])[0]
     told = Forgetting(size=24).run(CheckEvidence(models[KEPT], foundation, keep_references(train), train))

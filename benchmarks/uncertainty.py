@@ -34,7 +34,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.uncertainty import Uncertainty, posterior
 from matgraft.potentials.uncertainty.calibration import std_scale
 from matgraft.potentials.uncertainty.fit import fit_on_rows
@@ -281,7 +281,7 @@ def cost(model: Potential, uncertainty: Uncertainty, sample: Sample, frame: Fram
     calls, figures = [], []
     for _ in range(7):
         began = time.perf_counter()
-        predict(model, [sample])
+        predict_samples(model, [sample])
         middle = time.perf_counter()
         uncertainty.estimate(frame.rows, frame.numbers, frame.forces)
         calls.append(middle - began)

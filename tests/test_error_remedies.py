@@ -223,7 +223,7 @@ HERE: dict[str, str] = {
     "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
-    "cli/table_settings.py:refuse_no_target": "test_a_table",
+    "cli/table_settings.py:refuse_no_target_option": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
     "potentials/run/coverage.py:refuse_pool": "test_a_pool_of_frames",
@@ -251,7 +251,7 @@ HERE: dict[str, str] = {
     "core/registry.py:_no_model": "test_a_file_of_mace",
     "formulas/settings.py:refuse_prompt_class": "test_a_table",
     "formulas/report/pretraining.py:pretraining_report": "test_a_pretraining_that_is_not_finished",
-    "potentials/tuning/replay.py:read_labelled": "test_frames_to_rehearse_without_labels",
+    "potentials/tuning/replay.py:read_rehearsed": "test_frames_to_rehearse_without_labels",
     "potentials/tuning/replay.py:rehearsing_heads": "test_frames_of_another_functional_that_rehearse",
     "potentials/tuning/replay.py:_with_labels_of_file": "test_frames_to_rehearse_in_another_convention",
     "formulas/predict.py:open": "test_a_run_on_a_table_that_is_not_finished",
@@ -575,9 +575,9 @@ def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.Monk
     with zipfile.ZipFile(tmp_path / "my model.model", "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02cmace.modules.models\nScaleShiftMACE\n)\x81.")
     monkeypatch.setattr(mace.torch, "load", lambda *_, **__: SimpleNamespace(heads=["pbe d3", "scan"]))
-    monkeypatch.setattr(mace, "_refuse_other_models", lambda *_: None)
-    monkeypatch.setattr(mace, "_with_scale_shift", lambda vendor: vendor)
-    monkeypatch.setattr(mace, "_architecture", passed)
+    monkeypatch.setattr("matgraft.potentials.models.mace.pickles._refuse_other_models", lambda *_: None)
+    monkeypatch.setattr("matgraft.potentials.models.mace.pickles.with_scale_shift", lambda vendor: vendor)
+    monkeypatch.setattr(mace, "architecture_of", passed)
     words = ("tune", tmp_path / NAME, f"foundation={tmp_path / 'my model.model'}", "--out", tmp_path / "run")
     words += ("--quiet",)
     said = matgraft(*words)[2]

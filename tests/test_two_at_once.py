@@ -22,18 +22,18 @@ from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
 from matgraft.formulas.prompts.learning import learn_bank
 from matgraft.formulas.report.page import write_property_report
 from matgraft.formulas.report.pretraining import write_pretraining_report
-from matgraft.formulas.suggest.suggest import keep
+from matgraft.formulas.suggest.suggest import keep_suggestions
 from matgraft.formulas.tune import resume_table_run, tune_table
 from matgraft.potentials.active.sampling.work import parts
 from matgraft.potentials.data.pack import pack
 from matgraft.potentials.exports import export
 from matgraft.potentials.report.active import write_active_report
 from matgraft.potentials.report.run import write_report
-from matgraft.potentials.run import CheckQuestion, active, check, evaluate_run, resume_run, tune
+from matgraft.potentials.run import CheckQuestion, active, check, evaluate_run, resume_run, tune_frames
 
 NOTHING: Any = None
 IN_FOLDERS: dict[str, Callable[[Path], object]] = {
-    "tune": lambda out: tune(NOTHING, out),
+    "tune": lambda out: tune_frames(NOTHING, out),
     "tune --resume": lambda out: resume_run(out),
     "tune on a table": lambda out: tune_table(NOTHING, out),
     "tune --resume on a table": lambda out: resume_table_run(out),
@@ -47,7 +47,7 @@ IN_FOLDERS: dict[str, Callable[[Path], object]] = {
     "evaluate": lambda out: evaluate_run(out, NOTHING),
     "evaluate a head": lambda out: evaluate_run(Path(f"{out}#PBE"), NOTHING),
     "evaluate on a table": lambda out: evaluate_table(out, NOTHING),
-    "suggest": lambda out: keep(out, NOTHING),
+    "suggest": lambda out: keep_suggestions(out, NOTHING),
     "report": lambda out: write_report(out),
     "report of a table": lambda out: write_property_report(out),
     "report of a pretraining": lambda out: write_pretraining_report(out),

@@ -8,9 +8,9 @@ def main() -> None:
     """Run the command line."""
     keep_closed()  # before a pipe is opened
     with heard():
-        from matgraft.cli import main as command
+        from matgraft.cli import run_command_line
 
-        command()
+        run_command_line()
 
 
 if __name__ == "__main__":

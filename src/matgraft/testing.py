@@ -26,11 +26,11 @@ from matgraft.core.training.strategy import STRATEGIES, make_strategy, through_n
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import verify
+from matgraft.potentials.exports import verify_export
 from matgraft.potentials.exports.standalone import TunedCalculator
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
-from matgraft.potentials.models.references import read_references
+from matgraft.potentials.models.predict import encode_all, predict_samples
+from matgraft.potentials.models.references import read_added_references
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift
@@ -174,7 +174,7 @@ class PotentialConformance:
     def test_magnetic_moments_are_the_vendors(self, potential: Potential, tmp_path: Path) -> None:
         """Their sizes, where the model predicts them; where it does not, asking gives nothing."""
         atoms = crystals()[2]
-        (found,) = predict(potential, [Sample(atoms, {})], ("energy", MAGMOM.name))
+        (found,) = predict_samples(potential, [Sample(atoms, {})], ("energy", MAGMOM.name))
         assert (MAGMOM.name in found) == (MAGMOM.name in potential.quantities) == bool(potential.other_readouts)
         if MAGMOM.name in found:
             atoms.calc = _exported(potential, tmp_path)
@@ -193,7 +193,7 @@ class PotentialConformance:
         samples = [Sample(atoms, {}) for atoms in crystals()]
         encoded = encode_all(potential, samples)
         before = [{name: tensor.clone() for name, tensor in one.tensors.items()} for one in encoded]
-        predict(potential, samples, WANTED, encoded=encoded)
+        predict_samples(potential, samples, WANTED, encoded=encoded)
         for one, old, sample, atoms in zip(encoded, before, samples, crystals(), strict=True):
             assert all((one.tensors[name] == old[name]).all() for name in old)
             assert sample.content == atoms
@@ -321,10 +321,12 @@ class PotentialConformance:
             for frames in (crystals(), strange)
         )
         found = fit_uncertainty(potential, train, held, simulations=Simulations("abc", "def"))
-        known = predict(potential, train, uncertainty=found)
+        known = predict_samples(potential, train, uncertainty=found)
         assert all(one["extrapolation"].max() < 0.02 for one in known)
-        once = predict(potential, held, uncertainty=found)
-        twice = predict(potential, [Sample(atoms[::-1] * (2, 1, 1), {}) for atoms in strange], uncertainty=found)
+        once = predict_samples(potential, held, uncertainty=found)
+        twice = predict_samples(
+            potential, [Sample(atoms[::-1] * (2, 1, 1), {}) for atoms in strange], uncertainty=found
+        )
         for one, other in zip(once, twice, strict=True):
             assert other["energy_std"] == pytest.approx(2 * one["energy_std"], rel=1e-2)
             for name in ("forces_std", "extrapolation"):
@@ -332,10 +334,10 @@ class PotentialConformance:
 
     def test_what_was_not_asked_for_is_absent(self, potential: Potential) -> None:
         """Only the wanted quantities are returned; a molecule has no stress."""
-        (only_energy,) = predict(potential, [Sample(crystals()[0], {})], ("energy",))
+        (only_energy,) = predict_samples(potential, [Sample(crystals()[0], {})], ("energy",))
         assert set(only_energy) == {"energy"}
         dimer = Atoms("O2", positions=[[0, 0, 0], [0, 0, 1.3]])
-        (molecule,) = predict(potential, [Sample(dimer, {})], WANTED)
+        (molecule,) = predict_samples(potential, [Sample(dimer, {})], WANTED)
         assert set(molecule) == {"energy", "forces"}
 
     def test_stages_name_the_network_once(self, potential: Potential) -> None:
@@ -365,7 +367,7 @@ class PotentialConformance:
         shift_references(model, shift)
         assert model.references.dtype == torch.float64
         samples = [Sample(crystals()[0], {})]
-        (before,), (after,) = (predict(one, samples, ("energy",)) for one in (potential, model))
+        (before,), (after,) = (predict_samples(one, samples, ("energy",)) for one in (potential, model))
         assert abs(float(after["energy"] - before["energy"]) / 2 - all_electron) < 1e-6
 
     def test_the_file_of_an_all_electron_model_keeps_its_digits(self, potential: Potential, tmp_path: Path) -> None:
@@ -408,7 +410,7 @@ class PotentialConformance:
         shift_references(wrong, ReferenceShift(mode="given", shift_eV={symbol: 1.0}, rank=1, n_elements=1))
         wrong.save(tmp_path / potential.native_file)
         with pytest.raises(RunError, match="does not give the model's predictions: energy"):
-            verify(potential, tmp_path)
+            verify_export(potential, tmp_path)
 
     @pytest.mark.parametrize(
         ("name", "several"),
@@ -453,11 +455,11 @@ def _exported(potential: Potential, folder: Path) -> TunedCalculator:
     folder.mkdir(exist_ok=True)
     potential.save(folder / potential.native_file)
     vendor = potential.vendor_calculator(folder / potential.native_file)
-    return TunedCalculator(vendor, read_references(folder), float(potential.card.cutoff_A or 0))
+    return TunedCalculator(vendor, read_added_references(folder), float(potential.card.cutoff_A or 0))
 
 
 def _predict(potential: Potential, frames: list[Atoms]) -> list[dict[str, Array]]:
-    return predict(potential, [Sample(atoms, {}) for atoms in frames], WANTED)
+    return predict_samples(potential, [Sample(atoms, {}) for atoms in frames], WANTED)
 
 
 def _slope(potential: Potential, ends: list[Atoms]) -> float:

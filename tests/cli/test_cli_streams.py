@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from matgraft import cli
-from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder, refuse_inputs
+from matgraft.cli.outputs import folder_to_make, new_file, new_file_and_folder, refuse_inputs
 from matgraft.core.errors import OptionError
 from matgraft.core.targets import STDOUT
 
@@ -104,7 +104,7 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
         "x" * 256: "256 bytes", "ö" * 128 + "/x.csv": "256 bytes", "file/x.csv": "is a file, and a folder is wanted",
         "round": "leads to itself",
     }.items():  # fmt: skip
-        for look in (new_file, new_file_and_folder, new_folder):
+        for look in (new_file, new_file_and_folder, folder_to_make):
             with pytest.raises(OptionError, match=said):
                 look(tmp_path / name)
     with pytest.raises(OptionError, match="mkdir -p"):
@@ -112,7 +112,7 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     assert new_file_and_folder(tmp_path / "a/b/c.csv") == tmp_path / "a/b/c.csv"
     for name in ("[red]x[bold].csv", "a\nb.csv", "\udcff.csv", " ", "--json"):
         assert new_file(tmp_path / name) == tmp_path / name
-        assert new_folder(tmp_path / name) == tmp_path / name
+        assert folder_to_make(tmp_path / name) == tmp_path / name
 
 
 def test_descriptors_that_are_not_open_for_writing(tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ def test_descriptors_that_are_not_open_for_writing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["-", "/dev/null", "/dev/stdout"])
 def test_a_folder_is_no_stream(name: str) -> None:
     with pytest.raises(OptionError, match="a folder is wanted"):
-        new_folder(Path(name))
+        folder_to_make(Path(name))

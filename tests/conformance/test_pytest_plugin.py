@@ -65,7 +65,11 @@ def test_the_suite_is_the_one_that_the_own_backbones_inherit() -> None:
 def test_a_name_that_is_none_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "my_package.py").write_text(PACKAGE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert suite.named("my_package:make").card.backbone == suite.named("chgnet").card.backbone == "chgnet"
+    assert (
+        suite.potential_named("my_package:make").card.backbone
+        == suite.potential_named("chgnet").card.backbone
+        == "chgnet"
+    )
     for name, said in {
         "my_package:nothing": "it returns a int",
         "my_package:absent": "has no attribute 'absent'",
@@ -73,7 +77,7 @@ def test_a_name_that_is_none_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatc
         "chgne": "did you mean 'chgnet'",
     }.items():
         with pytest.raises(pytest.UsageError, match=said):
-            suite.named(name)
+            suite.potential_named(name)
 
 
 @pytest.mark.parametrize(

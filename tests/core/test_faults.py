@@ -24,7 +24,7 @@ from matgraft.core import locks
 from matgraft.core.errors import RunError
 from matgraft.core.files import is_part, remove, whole, write_text
 from matgraft.core.locks import is_lock
-from matgraft.core.manifest import FILE, judge
+from matgraft.core.manifest import FILE, folder_state
 from matgraft.core.registry import CARD, save_folder
 from matgraft.core.run_folder import BEGUN, Begun, RunFile, new_folder, open_run, refuse_full_folder
 from matgraft.core.weights import load_tensors, save_tensors
@@ -177,7 +177,7 @@ def broken_off(
 def goes_on(out: Path, encoder: CompositionBackbone) -> None:
     """Look at what is left, and go on with it as one who knows nothing of the fault."""
     if (out / FILE).exists():
-        state = judge(out, passes=is_passing)
+        state = folder_state(out, passes=is_passing)
         assert not state.changed and not state.missing and not state.unknown, state
     conduct(out, encoder, resume=(out / BEGUN.name).exists() and (out / ASKED.name).exists())
 
@@ -191,7 +191,7 @@ def test_a_run_that_is_broken_off_at_any_write_ends_the_same(
     while broken_off(out := tmp_path / f"{at}" / "run", encoder, at, fault, monkeypatch):
         goes_on(out, encoder)
         assert content(out) == expected, at
-        assert judge(out).is_whole and not judge(out).unsettled
+        assert folder_state(out).is_whole and not folder_state(out).unsettled
         at += 1
     assert at > 60
     assert not [one for one in tmp_path.rglob("*") if is_part(one) or is_lock(one)]
@@ -210,7 +210,7 @@ def test_a_run_that_is_killed_again_while_it_goes_on_ends_the_same(
         begun = (out / BEGUN.name).exists() and (out / ASKED.name).exists()
         broken_off(out, encoder, second, Killed, monkeypatch, resume=begun)
         goes_on(out, encoder)
-        assert content(out) == expected and judge(out).is_whole, second
+        assert content(out) == expected and folder_state(out).is_whole, second
 
 
 @pytest.mark.parametrize("fault", [Killed, OSError])

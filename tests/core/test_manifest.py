@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from matgraft.core import manifest
 from matgraft.core.errors import ChangedError, RunError
 from matgraft.core.files import remove, whole, write_text
-from matgraft.core.manifest import FILE, begin, check, checked, judge
+from matgraft.core.manifest import FILE, begin, check_file, checked, folder_state
 from matgraft.core.run_folder import RunFile, inside
 
 
@@ -39,7 +39,7 @@ def lines(folder):
 
 
 def test_what_was_written_is_whole(folder):
-    state = manifest.judge(folder)
+    state = manifest.folder_state(folder)
     assert state.is_whole and state.n_whole == 2 and not state.unknown
     assert FACT.read(folder) == FACT.find(folder) == Fact(x=1)
     assert manifest.checked(folder / "notes.csv") == b"a,b\n1,2\n"
@@ -70,7 +70,7 @@ def test_any_change_of_any_file_is_found(tmp_path_factory, data):
         other.write_bytes(content)
     else:
         file.unlink()
-    state = manifest.judge(out)
+    state = manifest.folder_state(out)
     assert not state.is_whole or state.unknown or state.unsettled
     if file.name != manifest.FILE:
         assert file.name in {**state.changed, **dict.fromkeys(state.missing)}
@@ -81,7 +81,7 @@ def test_any_change_of_any_file_is_found(tmp_path_factory, data):
 def test_a_file_that_is_gone_or_was_put_there_is_no_silence(folder):
     (folder / "notes.csv").unlink()
     (folder / "sub" / "other.json").write_text('{"x": 2}')
-    state = manifest.judge(folder)
+    state = manifest.folder_state(folder)
     assert (state.missing, state.unknown) == (("notes.csv",), ("sub/other.json",)) and not state.is_whole
     with pytest.raises(ChangedError, match="missing"):
         manifest.is_there(folder / "notes.csv")
@@ -94,7 +94,7 @@ def test_what_matgraft_removes_is_not_missed(folder):
     remove(folder / "sub")
     remove(folder / "notes.csv")
     remove(folder / "never.csv")
-    assert manifest.judge(folder).is_whole and FACT.find(folder) is None
+    assert manifest.folder_state(folder).is_whole and FACT.find(folder) is None
     again = RunFile("fact.json", Fact)
     again.write(folder, Fact(x=3))
     assert again.read(folder).x == 3
@@ -114,10 +114,10 @@ def test_a_writer_that_is_killed_beside_its_line_leaves_a_folder_that_opens(fold
             patch.setattr(Path, "replace", dies)
             FACT.write(folder, Fact(x=x))
         assert FACT.read(folder).x == (x if moment == "after" else 1)
-        state = manifest.judge(folder)
+        state = manifest.folder_state(folder)
         assert state.is_whole and state.unsettled == ("sub/fact.json",)
     FACT.write(folder, Fact(x=4))
-    assert manifest.judge(folder).unsettled == () and FACT.read(folder).x == 4
+    assert manifest.folder_state(folder).unsettled == () and FACT.read(folder).x == 4
     (folder / FACT.name).write_text('{"x": 9}')
     with pytest.raises(ChangedError, match="content has changed"):
         FACT.read(folder)
@@ -126,9 +126,9 @@ def test_a_writer_that_is_killed_beside_its_line_leaves_a_folder_that_opens(fold
 def test_a_line_that_a_full_disk_tore_off_never_happened(folder):
     before = lines(folder)
     (folder / manifest.FILE).write_bytes(before + b"1234abcd {")
-    assert manifest.judge(folder).is_whole
+    assert manifest.folder_state(folder).is_whole
     FACT.write(folder, Fact(x=5))
-    assert b"abcd {" not in lines(folder) and manifest.judge(folder).is_whole and FACT.read(folder).x == 5
+    assert b"abcd {" not in lines(folder) and manifest.folder_state(folder).is_whole and FACT.read(folder).x == 5
 
 
 def test_a_folder_inside_with_its_own_manifest_is_judged_by_it_and_moves_alone(folder, tmp_path):
@@ -136,9 +136,9 @@ def test_a_folder_inside_with_its_own_manifest_is_judged_by_it_and_moves_alone(f
     model.mkdir()
     manifest.begin(model)
     write_text(model / "card.json", "{}")
-    assert manifest.judge(folder).n_whole == 3 and b"card.json" not in lines(folder)
+    assert manifest.folder_state(folder).n_whole == 3 and b"card.json" not in lines(folder)
     moved = model.rename(tmp_path / "model")
-    assert manifest.judge(moved).is_whole
+    assert manifest.folder_state(moved).is_whole
     (moved / "card.json").write_text("[]")
     with pytest.raises(ChangedError):
         manifest.check_folder(moved)
@@ -148,7 +148,7 @@ def test_a_folder_inside_with_its_own_manifest_is_judged_by_it_and_moves_alone(f
 def test_a_link_is_not_followed(folder, tmp_path, linked):
     moved = (folder / linked).rename(tmp_path / "elsewhere")
     (folder / linked).symlink_to(moved)
-    state = manifest.judge(folder)
+    state = manifest.folder_state(folder)
     assert not state.is_whole
     with pytest.raises(ChangedError, match="link"):
         manifest.checked(folder / "sub" / "fact.json" if linked != "notes.csv" else folder / linked)
@@ -156,7 +156,7 @@ def test_a_link_is_not_followed(folder, tmp_path, linked):
 
 def test_a_folder_that_is_itself_a_link_opens(folder, tmp_path):
     (tmp_path / "latest").symlink_to(folder)
-    assert manifest.judge(tmp_path / "latest").is_whole and FACT.read(tmp_path / "latest").x == 1
+    assert manifest.folder_state(tmp_path / "latest").is_whole and FACT.read(tmp_path / "latest").x == 1
 
 
 def test_the_folder_is_found_from_inside_and_by_a_winding_path(folder, monkeypatch):
@@ -164,7 +164,7 @@ def test_the_folder_is_found_from_inside_and_by_a_winding_path(folder, monkeypat
     monkeypatch.chdir(folder / "sub")
     for path in ("../notes.csv", "../../run/sub/../notes.csv"):
         with pytest.raises(ChangedError):
-            manifest.check(Path(path))
+            manifest.check_file(Path(path))
 
 
 @pytest.mark.parametrize("name", ["../other", "/etc/passwd", "a/../../b", "", "a\0b"])
@@ -177,7 +177,7 @@ def test_a_name_from_a_file_never_leaves_the_folder(folder, name):
 def test_a_manifest_never_names_what_lies_outside(folder, name):
     line = manifest.Entry(state="standing", name=name, sha256="0" * 64).line()
     (folder / manifest.FILE).write_bytes(lines(folder) + line)
-    assert manifest.FILE in manifest.judge(folder).changed
+    assert manifest.FILE in manifest.folder_state(folder).changed
     with pytest.raises(ChangedError, match="line 6"):
         FACT.read(folder)
 
@@ -194,14 +194,14 @@ def test_processes_that_write_at_once_lose_no_line(folder):
             os._exit(0)
         children.append(child)
     assert all(os.waitpid(child, 0)[1] == 0 for child in children)
-    state = manifest.judge(folder)
+    state = manifest.folder_state(folder)
     assert state.is_whole and state.n_whole == 82 and not state.unknown and not state.unsettled
 
 
 def test_an_older_folder_is_read_and_that_is_said_once(tmp_path):
     old = RunFile("fact.json", Fact)
     old.write(tmp_path, Fact(x=1))
-    assert old.read(tmp_path).x == 1 and not manifest.judge(tmp_path).has_manifest
+    assert old.read(tmp_path).x == 1 and not manifest.folder_state(tmp_path).has_manifest
     with pytest.warns(manifest.OlderFolderWarning, match="read as they are"):
         manifest.note_older(tmp_path)
     with warnings.catch_warnings():
@@ -229,14 +229,14 @@ def test_a_folder_whose_writer_was_killed_in_the_title_is_begun_again(tmp_path: 
     (tmp_path / FILE).write_bytes(torn)
     begin(tmp_path)
     write_text(tmp_path / "a.txt", "a")
-    assert judge(tmp_path).is_whole and checked(tmp_path / "a.txt") == b"a"
+    assert folder_state(tmp_path).is_whole and checked(tmp_path / "a.txt") == b"a"
 
 
 @pytest.mark.parametrize("other", [b"matgraft manifest 2\n", b"mat\n", b"x"])
 def test_a_manifest_that_is_another_is_left_alone(tmp_path: Path, other: bytes) -> None:
     (tmp_path / FILE).write_bytes(other)
     begin(tmp_path)
-    assert (tmp_path / FILE).read_bytes() == other and not judge(tmp_path).is_whole
+    assert (tmp_path / FILE).read_bytes() == other and not folder_state(tmp_path).is_whole
 
 
 def test_what_a_kill_left_unsettled_is_settled_when_the_run_goes_on(tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ def test_what_a_kill_left_unsettled_is_settled_when_the_run_goes_on(tmp_path: Pa
                 (tmp_path / f".1.part.{name}").replace(tmp_path / name)
             raise KeyError
     (tmp_path / "other").write_text("somebody's")
-    assert set(judge(tmp_path).unsettled) == {"old", "new", "never", "other"}
+    assert set(folder_state(tmp_path).unsettled) == {"old", "new", "never", "other"}
     manifest.settle(tmp_path)
-    state = judge(tmp_path)
+    state = folder_state(tmp_path)
     assert state.unsettled == ("other",) and set(state.changed) == {"other"} and not state.missing
     assert checked(tmp_path / "new") == b"later" and checked(tmp_path / "kept") == b"kept"
 
@@ -270,13 +270,13 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_told_and_not_waited_for(tm
     write_text(folder / "a.json", "{}")
     (folder / "a.json").unlink()
     os.mkfifo(folder / "a.json")
-    for reads in (checked, check):
+    for reads in (checked, check_file):
         with pytest.raises(ChangedError, match="it is no file"):
             reads(folder / "a.json")
-    assert judge(folder).is_whole is False
+    assert folder_state(folder).is_whole is False
     (folder / "a.json").unlink()
     (folder / "manifest.txt").unlink(missing_ok=True)
     os.mkfifo(folder / "manifest.txt")
     with pytest.raises(ChangedError, match="it is no file"):
-        check(folder / "b.json")
-    assert judge(folder).changed == {"manifest.txt": "it is no file"}
+        check_file(folder / "b.json")
+    assert folder_state(folder).changed == {"manifest.txt": "it is no file"}

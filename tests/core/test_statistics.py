@@ -16,7 +16,7 @@ from matgraft.core.statistics import (
     mean_difference,
     mean_loss,
     numbered,
-    sharing,
+    shared_weights,
     unit_totals,
 )
 
@@ -61,9 +61,9 @@ def test_the_effective_number_counts_shares():
 
 
 def test_a_unit_counts_as_its_heaviest_row_under_shared_weights():
-    weights = sharing(np.array([1.0, 3.0, 2.0, 0.0, 0.0]), np.array([0, 0, 1, 1, 2]))
+    weights = shared_weights(np.array([1.0, 3.0, 2.0, 0.0, 0.0]), np.array([0, 0, 1, 1, 2]))
     assert weights.tolist() == [0.75, 2.25, 2.0, 0.0, 0.0]
-    assert sharing(np.ones(5), np.array([0, 0, 0, 0, 2])).tolist() == [0.25, 0.25, 0.25, 0.25, 1.0]
+    assert shared_weights(np.ones(5), np.array([0, 0, 0, 0, 2])).tolist() == [0.25, 0.25, 0.25, 0.25, 1.0]
 
 
 def test_the_mean_of_equal_units_has_students_interval():

@@ -21,7 +21,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import STRATEGIES, Full, make_strategy
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.pseudolabels import structure_features
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.loss import LossSettings
@@ -83,7 +83,7 @@ def test_every_model_computes_there_what_it_computes_here(
         losses.sum().backward()
         assert model.device == losses.device == device
         slopes = [p.grad.cpu() for g in groups for p in g.parameters.values() if p.grad is not None]
-        arrays = [one[name] for one in predict(model, frames.samples) for name in sorted(one)]
+        arrays = [one[name] for one in predict_samples(model, frames.samples) for name in sorted(one)]
         arrays.append(structure_features(model, encoded))
         for one in cache_tangents(model, frames[:2], encoded[:2], Directions(2, 1)):
             arrays += [one.features, one.tangents]

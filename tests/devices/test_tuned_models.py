@@ -25,11 +25,11 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import STRATEGIES, Partial
 from matgraft.foundations import BACKBONES, load_folder
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.exports.comparison import verify
+from matgraft.potentials.exports.comparison import verify_export
 from matgraft.potentials.exports.structures import Structures
 from matgraft.potentials.exports.targets import TARGETS
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.adapt import adapt
 from matgraft.potentials.tuning.climb import climb
 from matgraft.potentials.tuning.heads import MultiHeadPotential
@@ -92,16 +92,16 @@ def test_a_model_there_is_saved_as_the_one_here(
     model: Potential, gpu: torch.device, frames: Dataset, tmp_path: Path
 ) -> None:
     """It stays there, its files are those of a model on the CPU, and they open on the CPU to its predictions."""
-    there = predict(model, frames.samples)
+    there = predict_samples(model, frames.samples)
     save_folder(model, tmp_path / "there")
     assert model.device == gpu
-    close(predict(model, frames.samples), there)
+    close(predict_samples(model, frames.samples), there)
     loaded = load_folder(tmp_path / "there")
     assert isinstance(loaded, Potential)
     assert loaded.device == CPU
-    close(predict(loaded, frames.samples), there, atol=2e-6)
+    close(predict_samples(loaded, frames.samples), there, atol=2e-6)
     model.module.to(CPU)
-    close(predict(model, frames.samples), there)
+    close(predict_samples(model, frames.samples), there)
     save_folder(model, tmp_path / "here")
     assert load_folder(tmp_path / "here").card == loaded.card
 
@@ -115,7 +115,7 @@ def test_a_model_there_is_exported_from_there(model: Potential, gpu: torch.devic
     atoms.positions[1] += [0.1, 0.05, -0.02]
     on = Structures((atoms,), (atoms,), (), ("Si",))
     if model.card.backbone != "nequix" or importlib.util.find_spec("nequix"):  # which matgraft does without
-        assert max(verify(model, tmp_path, on).values()) < 1e-4
+        assert max(verify_export(model, tmp_path, on).values()) < 1e-4
     for name in sorted(_exports(model)):
         target = TARGETS[name]
         checks = target.write(model, tmp_path, target.asks(model), on)
@@ -162,7 +162,7 @@ def test_a_ladder_is_climbed_there(
     backbone = found.adapted.backbone
     assert (model.device, backbone.device) == (before, CPU)
     again = climb(model, frames[:4], frames[4:], execution=Execution(tmp_path, resume=True), **options).adapted.backbone
-    close(predict(again, frames.samples), predict(backbone, frames.samples))
+    close(predict_samples(again, frames.samples), predict_samples(backbone, frames.samples))
 
 
 @pytest.mark.parametrize("model", ["toy"], indirect=True)
@@ -183,6 +183,6 @@ def test_a_head_of_a_model_there_lies_there(model: Potential, gpu: torch.device,
         many.references_at("b")[13] += 1.0
     assert many.device == many.at("b").device == gpu
     shifted = [replace(sample, tags={"head": "b"}) for sample in frames]
-    close(predict(many.at("b"), frames.samples), predict(many, shifted))
+    close(predict_samples(many.at("b"), frames.samples), predict_samples(many, shifted))
     many.module.to(CPU)
-    close(predict(many.at("b"), frames.samples), predict(many, shifted))
+    close(predict_samples(many.at("b"), frames.samples), predict_samples(many, shifted))

@@ -14,7 +14,7 @@ from tests.formulas.conftest import TunedRun
 from tests.tampering import CHANGES, Change, changed, cut, files_of, flip, overwrite
 
 from matgraft.core.errors import ChangedError, DataError, MatgraftError
-from matgraft.core.manifest import FILE, judge, note_older
+from matgraft.core.manifest import FILE, folder_state, note_older
 from matgraft.formulas.predict import PropertyModel
 
 ASKED = ["Fe2O3", "NaCl"]
@@ -52,13 +52,13 @@ def of_predictions(run: Path) -> list[Path]:
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_verify_names_every_file_that_is_changed(run: Path, change: Change) -> None:
     files = files_of(run)
-    assert judge(run).is_whole and not judge(run).unknown and len(files) > 15
+    assert folder_state(run).is_whole and not folder_state(run).unknown and len(files) > 15
     for i, file in enumerate(files):
         with changed(file, files[i - 1], change, seed=i):
-            state = judge(run)
+            state = folder_state(run)
             assert str(file.relative_to(run)) in {**state.changed, **dict.fromkeys(state.missing)}
             assert not state.is_whole
-    assert judge(run).is_whole
+    assert folder_state(run).is_whole
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)

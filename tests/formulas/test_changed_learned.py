@@ -15,11 +15,11 @@ from tests.formulas.conftest import TunedRun
 from tests.tampering import CHANGES, Change, changed, files_of
 
 from matgraft.core.errors import ChangedError, MatgraftError
-from matgraft.core.manifest import FILE, OlderFolderWarning, judge
+from matgraft.core.manifest import FILE, OlderFolderWarning, folder_state
 from matgraft.formulas.few_shot.metric import METRICS, DistanceStatistics, Metric, MetricCard, Space
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.large import predict as large
-from matgraft.formulas.large.parts import parted
+from matgraft.formulas.large.parts import cut_into_parts
 from matgraft.formulas.large.predict import Question, predict_large
 from matgraft.formulas.prompts.bank import BANKS, SHIPPED
 from matgraft.formulas.table.formula_table import ColumnNames
@@ -63,10 +63,10 @@ def test_nothing_learned_is_taken_from_a_changed_file(
 ) -> None:
     folder = request.getfixturevalue(kind)
     files = files_of(folder)
-    assert len(files) == 2 and judge(folder).is_whole
+    assert len(files) == 2 and folder_state(folder).is_whole
     for i, file in enumerate(files):
         with changed(file, files[i - 1], change, seed=i):
-            state = judge(folder)
+            state = folder_state(folder)
             assert file.name in {**state.changed, **dict.fromkeys(state.missing)}
             with pytest.raises(MatgraftError):
                 ask(folder)
@@ -148,7 +148,7 @@ def broken_off(tuned: TunedRun, tmp_path_factory: pytest.TempPathFactory) -> Que
     """Two of four parts are predicted when the command is interrupted."""
     home = tmp_path_factory.mktemp("large")
     pd.DataFrame({"formula": ROWS}).to_csv(home / "rows.csv", index=False)
-    question = Question(tuned.folder, parted(home / "rows.csv", 5), home / "out.csv", ColumnNames())
+    question = Question(tuned.folder, cut_into_parts(home / "rows.csv", 5), home / "out.csv", ColumnNames())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(large, "cores", lambda: 1)
         patch.setattr(large, "_write", interrupted)
@@ -197,5 +197,5 @@ def test_a_target_whose_folder_is_gone_is_missed(tuned: TunedRun, tmp_path: Path
 
     copy = Path(shutil.copytree(tuned.folder, tmp_path / "run"))
     shutil.rmtree(next(iter((copy / "predictors").iterdir())))
-    with pytest.raises(ChangedError if FILE in str(judge(copy)) else MatgraftError, match="missing"):
+    with pytest.raises(ChangedError if FILE in str(folder_state(copy)) else MatgraftError, match="missing"):
         _ = PropertyModel.open(copy).names

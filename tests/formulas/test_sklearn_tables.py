@@ -14,10 +14,10 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.sklearn import CompositionRegressor
-from matgraft.formulas.sklearn.base import OfFormulas, parsed
-from matgraft.formulas.sklearn.covariates import encode_covariates, learn_covariates
+from matgraft.formulas.sklearn.base import OfFormulas, parsed_row
+from matgraft.formulas.sklearn.covariates import encode_places, learn_covariates
 from matgraft.formulas.sklearn.errors import EstimatorDataError
-from matgraft.formulas.sklearn.tables import as_table, find_columns
+from matgraft.formulas.sklearn.tables import find_columns, table_of
 
 FORMULAS = ["Fe2O3", "NaCl", "LiCoO2"]
 COMPOSITIONS = [Composition(text) for text in FORMULAS]
@@ -72,13 +72,13 @@ def test_formulas_are_read_in_many_forms(X: Any) -> None:
                                   {"Fe": "x"}, {"Xx": 1}, {3: 1}, {"Fe": np.nan}, {"Fe": np.inf}, 1j])  # fmt: skip
 def test_what_is_no_formula_is_named_with_its_row(item: Any) -> None:
     with pytest.raises(DataError, match="row 3 of X"):
-        parsed(item, 3, parse_plain)
+        parsed_row(item, 3, parse_plain)
 
 
 @pytest.mark.parametrize("X", ["NaCl", b"NaCl", COMPOSITIONS[0], parse_formula("NaCl"), np.zeros((1, 1, 1)), 3])
 def test_one_formula_is_no_table(X: Any) -> None:
     with pytest.raises(DataError, match=r"one formula|dimensions"):
-        as_table(X)
+        table_of(X)
 
 
 def test_columns_are_found_by_name_in_any_order() -> None:
@@ -129,7 +129,7 @@ def test_columns_without_names_are_numbered() -> None:
 )  # fmt: skip
 def test_columns_that_cannot_be_meant_are_errors(table: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        find_columns(as_table(table), options.get("formula"), options.get("covariates"))
+        find_columns(table_of(table), options.get("formula"), options.get("covariates"))
 
 
 @pytest.mark.parametrize(
@@ -147,16 +147,16 @@ def test_columns_that_cannot_be_meant_are_errors(table: Any, options: dict[str, 
 def test_covariates_become_numbers(column: Any, expected: Any) -> None:
     cells = pd.DataFrame({"c": column})
     code = learn_covariates(cells, [0], impute=False)
-    np.testing.assert_array_equal(encode_covariates(cells, [0], code), expected)
+    np.testing.assert_array_equal(encode_places(cells, [0], code), expected)
 
 
 def test_gaps_are_filled_where_that_is_asked() -> None:
     cells = pd.DataFrame({"T": [1.0, None, 3.0, 8.0], "m": ["a", "", None, "b"]})
     code = learn_covariates(cells, [0, 1], impute=True)
-    assert encode_covariates(cells, [0, 1], code).tolist() == [[1, 0, 1, 0], [3, 1, 0, 0], [3, 1, 0, 0], [8, 0, 0, 1]]
+    assert encode_places(cells, [0, 1], code).tolist() == [[1, 0, 1, 0], [3, 1, 0, 0], [3, 1, 0, 0], [8, 0, 0, 1]]
     assert [name for one in code for name in one.names] == ["T", "m=(missing)", "m=a", "m=b"]
     full = learn_covariates(cells.iloc[[0, 3]], [0, 1], impute=True)
-    assert encode_covariates(cells.iloc[[1]], [0, 1], full).tolist() == [[4.5, 0, 0]]
+    assert encode_places(cells.iloc[[1]], [0, 1], full).tolist() == [[4.5, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_gaps_are_filled_where_that_is_asked() -> None:
 def test_covariates_that_cannot_be_used_are_errors(learned: Any, asked: Any, said: str) -> None:
     with pytest.raises((DataError, ValueError), match=said):
         code = learn_covariates(pd.DataFrame({"c": learned}), [0], impute=False)
-        encode_covariates(pd.DataFrame({"c": asked}), [0], code)
+        encode_places(pd.DataFrame({"c": asked}), [0], code)
     with pytest.raises(DataError, match="no value at all"):
         learn_covariates(pd.DataFrame({"c": [None, np.nan]}), [0], impute=True)
 

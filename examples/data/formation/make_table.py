@@ -24,7 +24,7 @@ from matgraft import load
 from matgraft.core.model import Backbone
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 
 SEED = 2026
 COARSE = np.arange(0.78, 1.24, 0.04)  # lengths over the estimate; farther out some atoms stand alone
@@ -122,7 +122,7 @@ def scaled(atoms: Atoms, factor: float) -> Atoms:
 def minima(foundation: Backbone, cells: Sequence[Atoms], grid: Array) -> tuple[Array, Array]:
     """Return energies in eV/atom and length factors at the minimum over a grid; NaN where that is at an edge."""
     samples = [Sample(scaled(atoms, factor), {}) for atoms in cells for factor in grid]
-    found = [float(one["energy"]) for one in predict(foundation, samples, ["energy"])]
+    found = [float(one["energy"]) for one in predict_samples(foundation, samples, ["energy"])]
     energies = np.reshape(found, (len(cells), len(grid))) / [[len(atoms)] for atoms in cells]
     lowest = energies.argmin(1)
     middle = np.clip(lowest, 1, len(grid) - 2)

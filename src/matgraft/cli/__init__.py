@@ -69,7 +69,7 @@ def start(
     """Graft your data onto a pretrained materials model."""
 
 
-def main() -> None:
+def run_command_line() -> None:
     """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
     warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
     warnings.formatwarning = _noted

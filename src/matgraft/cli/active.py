@@ -13,7 +13,7 @@ from rich.console import Console
 from matgraft.cli import completion
 from matgraft.cli.common import next_run, refuse_beside_resume, seeded, settings_of, tell, typed
 from matgraft.cli.options import Device, ExecutorFile, Json, PredictionDevice, Seed, Shown
-from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder
+from matgraft.cli.outputs import folder_to_make, new_file, new_file_and_folder
 from matgraft.cli.potentials import refuse_device
 from matgraft.core.errors import OptionError
 
@@ -146,9 +146,9 @@ def select_command(
     """Choose frames of a pool to label: uncertain, unlike each other, and a random part to score on."""
     from matgraft.potentials.active.selection.settings import SelectSettings
     from matgraft.potentials.report.selection import show_selected
-    from matgraft.potentials.run.select import refuse_other_file, select
+    from matgraft.potentials.run.select import refuse_other_frame_file, select
 
-    refuse_other_file(out)
+    refuse_other_frame_file(out)
     options = [word for word in what if "=" in word and not Path(word).exists()]
     pool = [word for word in what if word not in options]
     selected = select(
@@ -210,7 +210,7 @@ def label_command(
 def active_command(
     recipe: Annotated[str | None, typer.Argument(help="recipe.yaml of the loop")] = None,
     options: Annotated[list[str] | None, typer.Argument(help="key=value, such as rounds=8, stop.frames=200")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=folder_to_make)] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
     ] = None,

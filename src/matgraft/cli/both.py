@@ -27,17 +27,17 @@ from matgraft.cli.options import (
     TableOptions,
     Targets,
 )
-from matgraft.cli.outputs import new_file, new_folder
+from matgraft.cli.outputs import folder_to_make, new_file
 from matgraft.cli.own import flags_of, refuse_own
 from matgraft.cli.potentials import (
     audit_frames,
     end_run,
     evaluate_frames,
-    predict_frames,
     predicts_structures,
     purpose_lines,
     recipe_of,
     tell_first,
+    tell_predictions,
 )
 from matgraft.cli.table_audit import TableAuditOptions, audit_rows, tell_findings
 from matgraft.cli.table_runs import are_tables, end_table_run, evaluate_rows, table_run, tell_formulas
@@ -80,7 +80,7 @@ def tune_command(
     options: Options = None,
     *,
     fit: FitOptions,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=folder_to_make)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     seed: Seed = None,
     device: Device = None,  # chosen as it is read
@@ -126,7 +126,7 @@ def tune_command(
         asked, named = table_run(data, options, target, fit, columns, seed)
         told, noted = tell_findings(shown.silent), teller(shown.silent)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, note=noted, tell=told), shown.as_json)
-    from matgraft.potentials.run import tune
+    from matgraft.potentials.run import tune_frames
 
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
     given["seed"] = seed
@@ -135,7 +135,7 @@ def tune_command(
     if not shown.as_json:
         for line in filter(None, (chosen, *purpose_lines(recipe))):
             screen.print(line, highlight=False, soft_wrap=True)
-    end_run(run, tune(recipe, run, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
+    end_run(run, tune_frames(recipe, run, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
 
 
 def evaluate_command(
@@ -210,7 +210,7 @@ def predict_command(
         what_kind,
     )
     if of_structures:
-        predict_frames([model, *what], out, shown.as_json, shown.silent)
+        tell_predictions([model, *what], out, shown.as_json, shown.silent)
     else:
         tell_formulas(Path(model), what, out, formula, file, shown, large)
 
@@ -246,7 +246,7 @@ def export_command(
             help="native, ase, lammps or torch-sim; of a run on a table sklearn", autocompletion=completion.exports
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=new_folder)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=folder_to_make)],
     *,
     target: Annotated[str | None, typer.Option(help="of a run on a table with several")] = None,
     repulsion: Annotated[

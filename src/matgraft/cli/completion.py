@@ -146,7 +146,7 @@ def foundations(ctx: Context, incomplete: str) -> list[str]:
     return _of((*of_frames, *ENCODERS), incomplete)
 
 
-def published(incomplete: str) -> list[str]:
+def fetched_names(incomplete: str) -> list[str]:
     """Offer the foundations that can be fetched."""
     return _of(PUBLISHED, incomplete)
 

@@ -19,7 +19,7 @@ from matgraft.cli.common import (
     tell,
 )
 from matgraft.cli.options import Device, FileOptions, FormulaColumn, From, Options, Quiet, Seed, Shown
-from matgraft.cli.outputs import new_file, new_folder
+from matgraft.cli.outputs import folder_to_make, new_file
 from matgraft.cli.own import refuse_own
 from matgraft.cli.table_settings import tell_start
 from matgraft.cli.tables import skipped_beside, teller
@@ -95,7 +95,7 @@ def pretrain_command(
     corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz, .xz, .zst)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=folder_to_make)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     seed: Seed = None,
     device: Device = None,  # chosen as it is read
@@ -172,7 +172,7 @@ class LearnOptions:
 
     table: Annotated[Path, typer.Argument(help="long table: property, formula, target")]
     options: Options = None
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=new_folder)] = None
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=folder_to_make)] = None
     foundation: From = "composition"
     seed: Seed = None
     device: Device = None  # chosen as it is read

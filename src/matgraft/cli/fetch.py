@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def fetch_command(
-    name: Annotated[str, typer.Argument(help="a foundation: mace:medium-mpa-0", autocompletion=completion.published)],
+    name: Annotated[
+        str, typer.Argument(help="a foundation: mace:medium-mpa-0", autocompletion=completion.fetched_names)
+    ],
     file: Annotated[
         Path | None, typer.Option("--from", help="take this file, which was brought by hand, and fetch nothing")
     ] = None,

@@ -38,11 +38,11 @@ def tell_large(
         return False
     from matgraft.core.executor import read_executor
     from matgraft.core.targets import is_stream
-    from matgraft.formulas.large.parts import parted
+    from matgraft.formulas.large.parts import cut_into_parts
 
     where = read_executor(large.executor) if large.executor else None
     usable = len(what) == 1 and out is not None and not is_stream(out) and not file.sheet
-    table = parted(Path(what[0])) if usable else None
+    table = cut_into_parts(Path(what[0])) if usable else None
     if table is None and (where or large.fast):
         raise OptionError(
             f"{'--executor' if where else '--fast'} is read with one table that can be cut into parts, and with -o",

@@ -32,7 +32,7 @@ def new_file_and_folder(path: Path | None) -> Path | None:
     return _checked(path, makes_folder=True)
 
 
-def new_folder(path: Path | None) -> Path | None:
+def folder_to_make(path: Path | None) -> Path | None:
     """Refuse a path that no folder can be made at."""
     if path is None:
         return None

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from matgraft.cli.common import data_and_options, is_recipe, settings_of, tell
 from matgraft.cli.options import CheckOptions, ExecutorFile, Json, PredictionDevice, Quiet, Shown
-from matgraft.cli.outputs import new_file_and_folder, new_folder
+from matgraft.cli.outputs import folder_to_make, new_file_and_folder
 from matgraft.core.errors import OptionError
 from matgraft.core.targets import is_stream
 from matgraft.core.unpack import PACKED
@@ -48,7 +48,7 @@ def check_command(
     *,
     asked: CheckOptions,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run", callback=new_folder)
+        Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run", callback=folder_to_make)
     ] = None,
     executor: ExecutorFile = None,
     device: PredictionDevice = None,  # chosen as it is read
@@ -148,7 +148,7 @@ def evaluate_frames(words: Sequence[str], page: Path | None, as_json: bool, sile
     tell(scored, said.show_side_by_side, as_json)
 
 
-def predict_frames(words: Sequence[str], out: Path | None, as_json: bool, silent: bool) -> None:
+def tell_predictions(words: Sequence[str], out: Path | None, as_json: bool, silent: bool) -> None:
     """Predict structures with models, as the words of a command name them, and tell it."""
     from matgraft.potentials.report.predictions import show_structures
     from matgraft.potentials.run import predict_structures

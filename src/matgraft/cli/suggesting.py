@@ -84,7 +84,7 @@ def suggest_command(
     from matgraft.formulas.report.rows import write_rows
     from matgraft.formulas.report.suggested import suggestion_rows
     from matgraft.formulas.report.text import show_suggested
-    from matgraft.formulas.suggest.suggest import keep, suggest
+    from matgraft.formulas.suggest.suggest import keep_suggestions, suggest
 
     words = list(candidates or ())
     given = made.given([one for one in words if "=" not in one], formula, file)
@@ -92,5 +92,5 @@ def suggest_command(
     found = suggest(run, given, n, conditions=shared, formula=formula, reading=file.reading(), **vars(wanted))
     if out is not None:
         write_rows(suggestion_rows(found), out)
-    keep(run, found)
+    keep_suggestions(run, found)
     tell(found, show_suggested, as_json)

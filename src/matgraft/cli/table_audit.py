@@ -13,7 +13,7 @@ from rich.console import Console
 
 from matgraft.cli.common import tell
 from matgraft.cli.options import Columns, Shown
-from matgraft.cli.table_settings import column_names, refuse_no_target
+from matgraft.cli.table_settings import column_names, refuse_no_target_option
 from matgraft.cli.tables import skipped_beside, teller
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def audited(
     from matgraft.formulas.table.audit import audit
     from matgraft.formulas.table.audit.base import TableEvidence
 
-    audit.refuse_unknown_codes(columns.allowed)
+    audit.refuse_unknown_looks(columns.allowed)
     names = column_names(columns, fold)
     looked = {one: audit.audit_table(TableEvidence(table, one, names, encoder)) for one, table in tables.items()}
     findings = audit.TableAudit(targets=looked).findings
@@ -81,8 +81,8 @@ def audit_rows(
     from matgraft.formulas.table.facts import TableReading
     from matgraft.formulas.table.reading import read_table
 
-    refuse_no_target(path, targets, columns)
-    audit.refuse_unknown_codes(columns.allowed)
+    refuse_no_target_option(path, targets, columns)
+    audit.refuse_unknown_looks(columns.allowed)
     names = column_names(columns, asked.fold_column)
     parse = formula_reader("prompt" if columns.prompt_class else "auto")
     tables = {target: read_table(Path(path), target, names, parse) for target in targets or ()}

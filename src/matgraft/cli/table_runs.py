@@ -13,7 +13,7 @@ from rich.console import Console
 from matgraft.cli.common import is_table_file, tell
 from matgraft.cli.large import tell_large
 from matgraft.cli.options import FileOptions, FitOptions, LargeOptions, Shown, TableOptions
-from matgraft.cli.table_settings import predictor_settings, reading_options, refuse_no_target, tell_start
+from matgraft.cli.table_settings import predictor_settings, reading_options, refuse_no_target_option, tell_start
 from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import OptionError
 from matgraft.core.verdict import worst_exit_code
@@ -113,7 +113,7 @@ def table_run(
         raise OptionError(
             "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
         )
-    refuse_no_target(data, targets, columns)
+    refuse_no_target_option(data, targets, columns)
     settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy, seed=seed)
     tell_start(fit.foundation)
     run = TableRun(

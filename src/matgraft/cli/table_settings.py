@@ -33,7 +33,7 @@ def reading_options(columns: Columns) -> dict[str, object]:
     return {name: value for name, value in vars(columns.reading(impute=columns.impute)).items() if name != "can_skip"}
 
 
-def refuse_no_target(data: str, targets: list[str] | None, columns: Columns) -> None:
+def refuse_no_target_option(data: str, targets: list[str] | None, columns: Columns) -> None:
     """Raise an OptionError, which offers the columns of a table, where none is named as the target."""
     from matgraft.formulas.table.opening import value_columns
 

@@ -20,10 +20,10 @@ class TestBackbone(PotentialConformance):
     @classmethod
     def potential(cls, request: pytest.FixtureRequest) -> Potential:
         """Load the potential once."""
-        return named(request.config.getoption(OPTION))
+        return potential_named(request.config.getoption(OPTION))
 
 
-def named(name: str) -> Potential:
+def potential_named(name: str) -> Potential:
     """Return the potential of a name; pytest ends with a sentence where there is none."""
     module, _, function = name.partition(":")
     try:

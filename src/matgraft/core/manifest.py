@@ -246,7 +246,7 @@ def checked(path: Path) -> bytes:
     FileNotFoundError
         If it is not there.
     ChangedError
-        As of `check`.
+        As of `check_file`.
     """
     _refuse_other(path)
     content = path.read_bytes()
@@ -254,7 +254,7 @@ def checked(path: Path) -> bytes:
     return content
 
 
-def check(path: Path) -> Path:
+def check_file(path: Path) -> Path:
     """Return the path of a file that is as it was written; where there is no manifest, it is taken as it is.
 
     Raises
@@ -276,7 +276,7 @@ def check_known(path: Path) -> Path:
         If it is not what was written.
     """
     folder = folder_of(path)
-    return check(path) if folder is not None and _name(path, folder) in _listed(folder) else path
+    return check_file(path) if folder is not None and _name(path, folder) in _listed(folder) else path
 
 
 def is_there(path: Path) -> bool:
@@ -319,11 +319,11 @@ def check_folder(folder: Path) -> Path:
         prefix = "" if root == _absolute(folder) else f"{_name(folder, root)}/"
         for name in _listed(root):
             if name.startswith(prefix) and is_there(root / name) and PurePosixPath(name).name != FILE:
-                check(root / name)
+                check_file(root / name)
     return folder
 
 
-def judge(folder: Path, passes: Callable[[Path], bool] = lambda file: False) -> FolderState:
+def folder_state(folder: Path, passes: Callable[[Path], bool] = lambda file: False) -> FolderState:
     """Say what of a folder is as it was written, folders inside with manifests of their own as well.
 
     Parameters

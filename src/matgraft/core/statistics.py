@@ -159,7 +159,7 @@ def mean_loss(losses: Array, weights: Array, units: Units) -> Estimate:
     return mean_difference(losses, np.zeros_like(losses), weights, units)
 
 
-def sharing(weights: Array, units: Units) -> Array:
+def shared_weights(weights: Array, units: Units) -> Array:
     """Return weights (n,) under which a unit counts as its heaviest row, and its rows share that by their own weights.
 
     So a unit of many rows counts no more than one of few, and a unit that hardly counts is as good as absent.

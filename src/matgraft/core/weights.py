@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
-from matgraft.core.manifest import check, checked
+from matgraft.core.manifest import check_file, checked
 from matgraft.core.model_files import recognise
 
 _AGAIN = "copy the file anew from where it is whole, or make it anew"
@@ -33,7 +33,7 @@ def load_tensors(path: Path) -> dict[str, object]:
     """
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    check(path)
+    check_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch's reader stumble in any way: IndexError, KeyError, ...

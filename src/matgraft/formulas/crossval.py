@@ -66,7 +66,7 @@ def crossval(
     refuse_idle(settings, given=given, rows=sizes, n_classes=[examples.n_classes], verb="crossval")
     _refuse_lost_classes(table, by, parts)
     if audited is None:
-        audited = audit_table(TableEvidence(table, table.target, asked_of(table, by), backbone))
+        audited = audit_table(TableEvidence(table, table.target, columns_asked(table, by), backbone))
         refuse_blocking_rows(audited, (), table.target)
     inputs = Inputs.of(table.formulas, backbone, table.covariates)  # once, for the parts of all folds
     folds, held = [], []
@@ -132,7 +132,7 @@ def _refuse_lost_classes(table: FormulaTable, by: str, parts: Sequence[tuple[str
         refuse_lone_classes(groups[train].tolist(), table.values[train], where=f"fold {name}")
 
 
-def asked_of(table: FormulaTable, by: str) -> ColumnNames:
+def columns_asked(table: FormulaTable, by: str) -> ColumnNames:
     """Return what the columns of a table that was read are used for."""
     return ColumnNames(covariates=tuple(table.code), group=by)
 

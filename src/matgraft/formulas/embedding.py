@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, listed
+from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, formula_list
 from matgraft.formulas.prompts.text import Prompt, parse_plain
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.names import formula_column
@@ -74,7 +74,7 @@ def embed(
     if target is not None:
         raise OptionError(f"target={target!r} is not read: {of} is no run on a table", remedy="remove it")
     cells = as_cells(formulas) if isinstance(formulas, pd.DataFrame) else None
-    texts = listed(formulas) if cells is None else list(cells[formula_column(cells, None, IN_MEMORY)])
+    texts = formula_list(formulas) if cells is None else list(cells[formula_column(cells, None, IN_MEMORY)])
     encoder, read = load_encoder(of), [parse_plain(text) for text in texts]
     return encoder.embed(read, progress) if per == "formula" else encoder.embed_elements(read)
 

@@ -198,14 +198,14 @@ class CompositionBackbone(Backbone):
 
     def embed(self, formulas: Sequence[Formula | str], progress: str = "") -> NDArray[np.float32]:
         """Return the frozen features (n, features)."""
-        return self._map(parsed(formulas), lambda tokens: features_of(self.module, tokens), progress)
+        return self._map(parsed_formulas(formulas), lambda tokens: features_of(self.module, tokens), progress)
 
     def embed_elements(self, formulas: Sequence[Formula | str]) -> list[NDArray[np.float32]]:
         """Return of each formula a vector an element (n_elements, width): what the layers made of it in this formula.
 
         The elements stand by atomic number, as in `Formula.numbers`.
         """
-        return element_vectors(self.module.tokens, parsed(formulas))
+        return element_vectors(self.module.tokens, parsed_formulas(formulas))
 
     def properties(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
         """Return the pretraining properties (n, n_properties), standardised as in pretraining."""
@@ -251,7 +251,7 @@ def element_vectors(
     return found
 
 
-def parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
+def parsed_formulas(formulas: Sequence[Formula | str]) -> list[Formula]:
     """Return formulas that may be texts.
 
     Raises

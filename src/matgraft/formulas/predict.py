@@ -48,7 +48,7 @@ IN_MEMORY = Path("the table given")
 """In errors, the place of a table that is no file."""
 
 
-class Answers(Protocol):
+class TargetAnswers(Protocol):
     """What predicts a target: the predictor of a run, or what was taught by it."""
 
     def predict(self, formulas: Sequence[Formula], covariates: Array | None = None) -> Prediction:
@@ -71,7 +71,7 @@ class PropertyModel:
     folder: Path
     run: TableRun
     _loaded: dict[str, Predictor] = field(default_factory=dict)
-    _stand_ins: dict[str, Answers] = field(default_factory=dict)
+    _stand_ins: dict[str, TargetAnswers] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -137,7 +137,7 @@ class PropertyModel:
             self._loaded[target], _ = load_predictor(self._folders[target], self.backbone)
         return self._loaded[target]
 
-    def stand_in(self, target: str, answers: Answers) -> None:
+    def stand_in(self, target: str, answers: TargetAnswers) -> None:
         """Have something else predict a target in `rows`."""
         self._stand_ins[target] = answers
 
@@ -171,7 +171,7 @@ class PropertyModel:
         import pandas as pd
 
         if not isinstance(formulas, pd.DataFrame):
-            texts = listed(formulas)
+            texts = formula_list(formulas)
             return pd.DataFrame(self.rows(texts, self.shared(covariates, len(texts))))
         self.shared(covariates, len(formulas))  # an error for one that is not read
         cells = as_cells(formulas.assign(**covariates))
@@ -274,7 +274,7 @@ class PropertyModel:
         import pandas as pd
 
         cells = as_cells(formulas) if isinstance(formulas, pd.DataFrame) else None
-        texts = listed(formulas) if cells is None else texts_of(cells)
+        texts = formula_list(formulas) if cells is None else texts_of(cells)
         if not texts:
             raise DataError("there is no formula to embed", where=str(self.folder))
         if target is not None:
@@ -376,7 +376,7 @@ def predict_formulas(
     return PropertyModel.open(folder).rows(formulas, cells, where)
 
 
-def listed(formulas: Sequence[str]) -> list[str]:
+def formula_list(formulas: Sequence[str]) -> list[str]:
     """Return formulas as a list; one text alone is an error."""
     if isinstance(formulas, str):
         raise DataError(f"one text, {formulas!r}, where formulas are wanted", remedy=f"a list: [{formulas!r}]")

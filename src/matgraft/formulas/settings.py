@@ -156,10 +156,10 @@ class TableRun(Frozen):
         OptionError
             If a code is allowed that no look has.
         """
-        from matgraft.formulas.table.audit.audit import TableAudit, audit_table, refuse_unknown_codes
+        from matgraft.formulas.table.audit.audit import TableAudit, audit_table, refuse_unknown_looks
         from matgraft.formulas.table.audit.base import TableEvidence
 
-        refuse_unknown_codes(self.allow)
+        refuse_unknown_looks(self.allow)
         found = {
             target: audit_table(TableEvidence(table, target, self.columns, backbone))
             for target, table in tables.items()

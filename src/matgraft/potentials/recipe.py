@@ -17,7 +17,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.frozen import Frozen
-from matgraft.core.manifest import check
+from matgraft.core.manifest import check_file
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
 from matgraft.core.run_folder import kind_of
@@ -439,7 +439,7 @@ def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Reci
         )
     if not file.is_file():
         raise RunError(f"this is no run: {SAVED} is missing", where=str(run))
-    return make_recipe(check(file), options, verb=verb)
+    return make_recipe(check_file(file), options, verb=verb)
 
 
 def _set(content: dict[str, object], key: str, value: object) -> None:

@@ -199,7 +199,7 @@ def _write(given: Given, folder: Path, name: str) -> str:
 
     path = folder / f"{name}.extxyz"
     with whole(path) as part:
-        write(part, [labelled(one) for one in given.atoms], format="extxyz")
+        write(part, [writable_atoms(one) for one in given.atoms], format="extxyz")
     return str(path)
 
 
@@ -209,7 +209,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> str:
     return str(path)
 
 
-def labelled(atoms: Atoms) -> Atoms:
+def writable_atoms(atoms: Atoms) -> Atoms:
     """Return a structure whose labels, tags and arrays a file can hold, in the places where a reader looks for them.
 
     What a calculator knows of another state of the atoms is left out, as ASE leaves it out. Of ``info`` numbers, texts

@@ -95,7 +95,7 @@ def _refuse_beside_recipe(given: Mapping[str, object]) -> None:
 
 
 def _tune_frames(recipe: Any, run: Path) -> Run:
-    from matgraft.potentials.run import tune as tune_frames
+    from matgraft.potentials.run import tune_frames
 
     _, chosen = recipe.named()
     if chosen:

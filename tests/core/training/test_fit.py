@@ -299,7 +299,7 @@ def test_every_frame_weighs_the_same_in_an_epoch(
 
         given_ = FitSettings(rate=1.0, batch=batch, max_atoms=max_atoms, max_edges=max_edges, processes=1)
         groups = [ParamGroup("all", {"one": parameter})]
-        loop = fitting.Loop(Marked(), nn.Module(), groups, given_, Execution(Path(), seed=3), 0.0, False, 0.0)
+        loop = fitting.FitLoop(Marked(), nn.Module(), groups, given_, Execution(Path(), seed=3), 0.0, False, 0.0)
         loop.fabric = SimpleNamespace(  # type: ignore[assignment]
             world_size=processes, global_rank=rank, device="cpu", barrier=lambda: None,
             all_reduce=lambda tensor, reduce_op: tensor,

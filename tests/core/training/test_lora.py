@@ -17,9 +17,9 @@ from matgraft.core.training.lora import LowRank
 from matgraft.core.training.strategy import LoRA, ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.exports import verify
+from matgraft.potentials.exports import verify_export
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.adapt import adapt
 
 RANK = 3
@@ -43,7 +43,9 @@ def prepared(chgnet: Potential) -> tuple[Potential, list[ParamGroup]]:
 def test_the_start_is_the_foundation_to_the_last_bit(
     chgnet: Potential, pairs: Dataset, prepared: tuple[Potential, list[ParamGroup]]
 ) -> None:
-    for ours, theirs in zip(predict(prepared[0], pairs.samples), predict(chgnet, pairs.samples), strict=True):
+    for ours, theirs in zip(
+        predict_samples(prepared[0], pairs.samples), predict_samples(chgnet, pairs.samples), strict=True
+    ):
         assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
@@ -52,9 +54,9 @@ def test_merged_equals_unmerged(
 ) -> None:
     potential, groups = prepared
     stir(groups)
-    unmerged = predict(potential, pairs.samples)
-    assert abs(unmerged[0]["forces"] - predict(chgnet, pairs.samples)[0]["forces"]).max() > 1e-3
-    merged = predict(LoRA(rank=RANK).finish(potential), pairs.samples)  # type: ignore[arg-type]
+    unmerged = predict_samples(potential, pairs.samples)
+    assert abs(unmerged[0]["forces"] - predict_samples(chgnet, pairs.samples)[0]["forces"]).max() > 1e-3
+    merged = predict_samples(LoRA(rank=RANK).finish(potential), pairs.samples)  # type: ignore[arg-type]
     for ours, theirs in zip(merged, unmerged, strict=True):
         for name, value in theirs.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-5, err_msg=name)
@@ -72,7 +74,7 @@ def test_finishing_gives_the_vendors_module_back(
     assert [type(one) for one in finished.module.modules()] == [type(one) for one in chgnet.module.modules()]
     assert not any(parameter.requires_grad for parameter in finished.module.parameters())
     finished.save(tmp_path / finished.native_file)
-    assert verify(finished, tmp_path)["forces"] < 1e-3  # type: ignore[arg-type]
+    assert verify_export(finished, tmp_path)["forces"] < 1e-3  # type: ignore[arg-type]
 
 
 def test_only_a_and_b_learn(prepared: tuple[Potential, list[ParamGroup]]) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError
-from matgraft.formulas.large.parts import parted
+from matgraft.formulas.large.parts import cut_into_parts
 from matgraft.formulas.table.sources import read_source
 
 HEADS = {
@@ -29,7 +29,7 @@ def gathered(table):
 def test_the_parts_hold_what_the_table_holds(tmp_path, head):
     path = tmp_path / "t.csv"
     path.write_bytes((head + rows(23, ";" if ";" in head else ",")).encode())
-    table = parted(path, 5)
+    table = cut_into_parts(path, 5)
     assert len(table.parts) == 5
     pd.testing.assert_frame_equal(gathered(table), read_source(path).cells, check_index_type=False)
 
@@ -37,7 +37,7 @@ def test_the_parts_hold_what_the_table_holds(tmp_path, head):
 def test_a_part_ends_at_no_quotation_that_is_open(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('formula,note\nFeO,a\nFe2O3,"two\nlines, one\ncell"\nNiO,b\nCoO,c\n')
-    table = parted(path, 2)
+    table = cut_into_parts(path, 2)
     assert [part.first for part in table.parts] == [2, 6]
     pd.testing.assert_frame_equal(gathered(table), read_source(path).cells, check_index_type=False)
 
@@ -45,7 +45,7 @@ def test_a_part_ends_at_no_quotation_that_is_open(tmp_path):
 def test_bad_rows_are_at_the_lines_of_the_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("formula,T\n" + rows(9) + "FeO,1,2,3\n" + rows(2))
-    table = parted(path, 4)
+    table = cut_into_parts(path, 4)
     faults = [bad.line for part in table.parts for bad in table.source(part).faults]
     assert faults == [bad.line for bad in read_source(path).faults] == [11]
 
@@ -53,10 +53,10 @@ def test_bad_rows_are_at_the_lines_of_the_file(tmp_path):
 def test_equal_parts_have_one_name_and_others_have_not(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("formula\n" + "FeO\nNiO\n" * 2 + "CoO\nNiO\n")
-    first, second, third = (part.sha256 for part in parted(path, 2).parts)
+    first, second, third = (part.sha256 for part in cut_into_parts(path, 2).parts)
     assert first == second != third
     path.write_text("compound\n" + "FeO\nNiO\n" * 3)
-    assert parted(path, 2).parts[0].sha256 != first, "the header decides as well"
+    assert cut_into_parts(path, 2).parts[0].sha256 != first, "the header decides as well"
 
 
 @pytest.mark.parametrize("per_group", [4, 7, 100])
@@ -65,7 +65,7 @@ def test_parquet_is_cut_inside_its_row_groups(tmp_path, per_group):
     frame = pd.DataFrame({"formula": [f"Fe{i}O" for i in range(1, 24)], "T": np.arange(23) / 2})
     frame.loc[3, "T"] = np.nan
     frame.to_parquet(path, row_group_size=per_group)
-    table = parted(path, 5)
+    table = cut_into_parts(path, 5)
     assert max(part.stop - part.start for part in table.parts) <= 5
     pd.testing.assert_frame_equal(gathered(table), read_source(path).cells, check_index_type=False)
 
@@ -75,13 +75,13 @@ def test_parquet_is_cut_inside_its_row_groups(tmp_path, per_group):
 )
 def test_what_cannot_be_cut_is_left_to_the_reader_of_whole_files(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
-    assert parted(tmp_path / "t.csv", 2) is None
+    assert cut_into_parts(tmp_path / "t.csv", 2) is None
 
 
 def test_other_kinds_are_not_cut(tmp_path):
-    assert parted(tmp_path / "missing.csv") is None
+    assert cut_into_parts(tmp_path / "missing.csv") is None
     (tmp_path / "t.csv.gz").write_bytes(b"\x1f\x8b")
-    assert parted(tmp_path / "t.csv.gz") is None
+    assert cut_into_parts(tmp_path / "t.csv.gz") is None
     (tmp_path / "t.parquet").write_text("formula\nFeO\n")
     with pytest.raises(DataError, match="not readable as parquet"):
-        parted(tmp_path / "t.parquet")
+        cut_into_parts(tmp_path / "t.parquet")

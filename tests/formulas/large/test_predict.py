@@ -14,7 +14,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import write_text
 from matgraft.formulas.large import predict as large
-from matgraft.formulas.large.parts import parted
+from matgraft.formulas.large.parts import cut_into_parts
 from matgraft.formulas.large.predict import Question, predict_large
 from matgraft.formulas.large.work import predict_part
 from matgraft.formulas.predict import predict_formulas
@@ -46,7 +46,7 @@ def serial(monkeypatch):
 
 
 def ask(tuned, path, out, where=None, **reading):
-    question = Question(tuned.folder, parted(path, 10), out, ColumnNames(reading=ReadOptions(**reading)), where)
+    question = Question(tuned.folder, cut_into_parts(path, 10), out, ColumnNames(reading=ReadOptions(**reading)), where)
     return predict_large(question, quiet=True)
 
 
@@ -130,7 +130,7 @@ def test_values_beside_words_are_words_in_parquet(tmp_path):
 def test_the_command_cuts_a_table_and_refuses_an_executor_that_has_nothing_to_share(
     matgraft, tuned, candidates, serial, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("matgraft.formulas.large.parts.parted.__defaults__", (10,))
+    monkeypatch.setattr("matgraft.formulas.large.parts.cut_into_parts.__defaults__", (10,))
     code, _, err = matgraft("predict", tuned.folder, candidates, "-o", tmp_path / "out.parquet", "--quiet")
     assert (code, err) == (0, "") and len(pd.read_parquet(tmp_path / "out.parquet")) == 36 and len(serial) == 4
     write_text(tmp_path / "executor.yaml", "workers: 1\n")
@@ -143,11 +143,11 @@ def test_a_killed_command_computes_no_part_twice(tuned, tmp_path):
     path, out = tmp_path / "many.csv", tmp_path / "out.csv"
     pd.DataFrame({"formula": TEXTS * 200}).assign(id=range(36 * 200)).to_csv(path, index=False)
     script = (
-        "import sys; from pathlib import Path; from matgraft.formulas.large.parts import parted\n"
+        "import sys; from pathlib import Path; from matgraft.formulas.large.parts import cut_into_parts\n"
         "from matgraft.formulas.large.predict import Question, predict_large\n"
         "from matgraft.formulas.table.formula_table import ColumnNames\n"
         "run, table, out = map(Path, sys.argv[1:])\n"
-        "print(predict_large(Question(run, parted(table, 100), out, ColumnNames()), quiet=True)[0].computed)\n"
+        "print(predict_large(Question(run, cut_into_parts(table, 100), out, ColumnNames()), quiet=True)[0].computed)\n"
     )
     words = [sys.executable, "-c", script, str(tuned.folder), str(path), str(out)]
     first = subprocess.Popen(words)

@@ -11,7 +11,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.large import predict as large
 from matgraft.formulas.large import student, teaching
-from matgraft.formulas.large.parts import parted
+from matgraft.formulas.large.parts import cut_into_parts
 from matgraft.formulas.large.predict import Question, predict_large
 from matgraft.formulas.large.student import Lesson, Student, teach
 from matgraft.formulas.learners.inputs import Examples
@@ -111,7 +111,7 @@ def test_a_table_is_predicted_by_its_students_which_are_taught_once(tuned, tmp_p
     monkeypatch.setattr(large, "refuse_few", lambda n: calls.append(n))
     for room in (large, teaching):
         monkeypatch.setattr(room, "cores", lambda: 1)
-    table = parted(path, 200)
+    table = cut_into_parts(path, 200)
     question = Question(tuned.folder, table, tmp_path / "out.csv", ColumnNames(), fast=True)
     with monkeypatch.context() as patch:
         patch.setattr(large, "_write", lambda files, out: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from matgraft.core.statistics import joined_units, sharing
+from matgraft.core.statistics import joined_units, shared_weights
 from matgraft.formulas.learners.forest import LEVELS
 from matgraft.formulas.learners.inputs import Examples, Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
@@ -70,7 +70,7 @@ def test_intervals_hold_on_rows_of_new_groups(n_groups):
         quantiles = np.zeros((len(y), 99)) + norm.ppf(LEVELS)
         new = rng.normal(size=500) + 0.2 * rng.normal(size=500)
         for rule, into in (
-            (IntervalRule.of(quantiles, y, 0.9, sharing(np.ones(len(y)), units), units), held),
+            (IntervalRule.of(quantiles, y, 0.9, shared_weights(np.ones(len(y)), units), units), held),
             (IntervalRule.of(quantiles, y, 0.9), by_rows),
         ):
             low, high = rule(quantiles[:1])
@@ -85,7 +85,7 @@ def test_a_unit_of_many_rows_counts_as_one_of_few():
     rng = np.random.default_rng(0)
     y = np.concatenate([10 * rng.normal(size=500), rng.normal(size=40)])
     quantiles = np.zeros((540, 99)) + norm.ppf(LEVELS)
-    low, high = IntervalRule.of(quantiles, y, 0.9, sharing(np.ones(540), units), units)(quantiles[:1])
+    low, high = IntervalRule.of(quantiles, y, 0.9, shared_weights(np.ones(540), units), units)(quantiles[:1])
     assert 1.4 < high[0] < 4 and -4 < low[0] < -1.4
     assert IntervalRule.of(quantiles, y, 0.9)(quantiles[:1])[1][0] > 8
 
@@ -104,7 +104,7 @@ def test_rows_that_hardly_count_are_as_good_as_absent():
     y, weights = rng.normal(size=200), np.repeat([1.0, 1e-9], [150, 50])
     y[150:] *= 50
     quantiles, units = np.zeros((200, 99)) + norm.ppf(LEVELS), np.arange(200)
-    found = IntervalRule.of(quantiles, y, 0.9, sharing(weights, units), units)
+    found = IntervalRule.of(quantiles, y, 0.9, shared_weights(weights, units), units)
     assert found == IntervalRule.of(quantiles[:150], y[:150], 0.9)
     assert choose_transform(y).scale == "asinh" and choose_transform(y, "auto", weights).scale == "none"
     decades = np.append(np.exp(rng.normal(0, 0.1, 150)), np.full(50, 1e4))

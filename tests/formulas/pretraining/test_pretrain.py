@@ -286,8 +286,8 @@ def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_pat
         from matgraft.core.training import loop as room
 
         calls = iter(range(100))
-        original = room.Loop._validate
-        patch.setattr(room.Loop, "_validate", lambda *a: kill() if next(calls) == 9 else original(*a))
+        original = room.FitLoop._validate
+        patch.setattr(room.FitLoop, "_validate", lambda *a: kill() if next(calls) == 9 else original(*a))
         with pytest.raises(KilledError):
             pretrain(*files, settings(6), tmp_path / "broken", quiet=True)
     resumed = resume_pretraining(tmp_path / "broken", quiet=True)

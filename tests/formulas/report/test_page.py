@@ -19,7 +19,7 @@ from matgraft.formulas.predictor.facts import BaselineComparison, FittedMember, 
 from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import PROMPTS, property_facts
-from matgraft.formulas.report.page import audit_section, write_property_report
+from matgraft.formulas.report.page import table_audit_section, write_property_report
 from matgraft.formulas.report.plots import distance_figure, reliability_figure, roc_figure, truth_figure
 from matgraft.formulas.report.rows import prediction_rows, write_rows
 from matgraft.formulas.scoring.pretraining import PretrainingFacts
@@ -292,6 +292,6 @@ def test_the_page_shows_what_the_audit_found_with_its_lines():
     found = Finding(code="mixed-units", title="Rows in another unit", outcome="failed", severity="error", lines=(3, 9),
                     evidence=HOSTILE)  # fmt: skip
     audit = TableAudit(targets={"gap": (found, Finding(code="censored", title="Piles", outcome="passed"))})
-    page = to_html(Document("run", [audit_section("gap", audit, 0), audit_section("other", audit, 1)]))
+    page = to_html(Document("run", [table_audit_section("gap", audit, 0), table_audit_section("other", audit, 1)]))
     assert "mixed-units" in page and "2: 3, 9" in page and HOSTILE not in page
     assert "Not recorded: this run has no audit.json" in page

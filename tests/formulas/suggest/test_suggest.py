@@ -13,7 +13,7 @@ from matgraft import cli
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.report.suggested import SUGGESTIONS, Suggested
 from matgraft.formulas.suggest.compositions import Compositions
-from matgraft.formulas.suggest.suggest import keep, suggest
+from matgraft.formulas.suggest.suggest import keep_suggestions, suggest
 
 NEW = ["RbF", "RbCl", "Rb2O", "CsF", "BaF2", "BaO", "MnO", "MnF2", "CoF2", "CoO", "RbS", "BeF2"]
 
@@ -167,8 +167,8 @@ def test_later_suggestions_stand_beside_those_of_other_targets(runs, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(runs["both"], run)
     for options in ({"target": "gap", "maximise": True}, {"target": "kind", "explore": True}):
-        keep(run, suggest(run, NEW, n=2, **options))
-    keep(run, suggest(run, NEW, n=3, target="gap", minimise=True))
+        keep_suggestions(run, suggest(run, NEW, n=2, **options))
+    keep_suggestions(run, suggest(run, NEW, n=3, target="gap", minimise=True))
     kept = SUGGESTIONS.read(run).targets
     assert set(kept) == {"gap", "kind"} and kept["gap"].goal.kind == "minimise" and kept["gap"].n == 3
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matgraft.formulas.table.cell import look
+from matgraft.formulas.table.cell import seems
 from matgraft.formulas.table.numbers import Marks, decimal_mark, is_numeric, numbers_in
 
 
@@ -120,7 +120,7 @@ def test_plain_numbers_are_read_to_the_bit(value):
 
 @given(st.text(max_size=40))
 def test_any_cell_is_a_number_or_is_refused(text):
-    cell = look(text)
+    cell = seems(text)
     assert (cell.seems in ("number", "unit", "uncertainty")) == np.isfinite(cell.value)
     numbers_in(column(text, "1"))
 

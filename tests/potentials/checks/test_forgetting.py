@@ -16,7 +16,7 @@ from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import CRYSTALS, SEED, Forgetting, ForgettingTable, MovedFrames
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.pseudolabels import made_frames
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.references import ReferenceShift, given_references, keep_references
@@ -74,7 +74,7 @@ def of_bent(chgnet: Potential, bent: Potential, pairs: Dataset) -> Finding:
 def test_the_table_is_the_plain_difference(chgnet: Potential, bent: Potential, of_bent: Finding) -> None:
     held_out = made_frames(chgnet, ["Si", "Ge"], SIZE, seed=SEED)
     crystals = np.array([s.tags["chemistry"] == "outside" and s.tags["config_type"] != "dimer" for s in held_out])
-    expected, found = held_out[crystals], predict(bent, held_out[crystals].samples)
+    expected, found = held_out[crystals], predict_samples(bent, held_out[crystals].samples)
     energy = [float(p["energy"] - s.labels["energy"]) / s.n_atoms for s, p in zip(expected, found, strict=True)]
     forces = np.concatenate([(p["forces"] - s.labels["forces"]).ravel() for s, p in zip(expected, found, strict=True)])
     outside = row(of_bent, "outside")

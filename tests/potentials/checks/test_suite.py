@@ -14,7 +14,7 @@ from matgraft.potentials.checks import suite
 from matgraft.potentials.checks.gates import Gates
 from matgraft.potentials.checks.settings import SUITES, USES
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.report.physics import finding_blocks
+from matgraft.potentials.report.physics import check_blocks
 
 ROOM = Path(suite.__file__).parent
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "checks.md"
@@ -51,7 +51,7 @@ def test_every_gate_is_read_by_a_check_and_has_its_reason() -> None:
 def test_the_page_shows_the_options_and_the_structures_of_a_finding() -> None:
     actions = (Action(settings={"loss.stress": 300.0}), Action(structures="to-label/elastic.extxyz"))
     found = Finding(code="elastic", title="Elastic constants", outcome="failed", evidence="soft", actions=actions)
-    (pairs,) = [block for block in finding_blocks(found) if isinstance(block, Pairs)]
+    (pairs,) = [block for block in check_blocks(found) if isinstance(block, Pairs)]
     assert pairs.rows == [
         ("option", Cell("loss.stress=300.0", code=True)),
         ("structures to label", Cell("to-label/elastic.extxyz", code=True)),

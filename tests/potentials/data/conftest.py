@@ -12,7 +12,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 
 # Start of a trajectory's name -> frames taken from each such trajectory (of all surfaces together).
 SI = {f"Si 2x2x2 cell, mode {k}": 3 for k in (3, 4, 5)} | {"Ground": 1, "Si_surface": 3}
@@ -36,7 +36,7 @@ class Audited(NamedTuple):
 def si_as_shared(shared: Path, chgnet: Potential) -> Audited:
     """Si as it lies in the shared set: yz and xz of its molecular dynamics stand in each other's place."""
     frames = subsample(read(shared / "data/potentials/Si_train.extxyz"), SI)
-    return Audited(frames, predict(chgnet, frames.samples))
+    return Audited(frames, predict_samples(chgnet, frames.samples))
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def si(si_as_shared: Audited) -> Audited:
 def mo(shared: Path, chgnet: Potential) -> Audited:
     """Mo, clean."""
     frames = subsample(read(shared / "data/potentials/Mo_train.extxyz"), MO)
-    return Audited(frames, predict(chgnet, frames.samples))
+    return Audited(frames, predict_samples(chgnet, frames.samples))
 
 
 def subsample(dataset: Dataset, take: Mapping[str, int]) -> Dataset:

@@ -15,7 +15,7 @@ from matgraft.core.findings import Finding, blocking
 from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile
 from matgraft.core.quantities import Array, parse_shear, parse_unit, reorder_shear
 from matgraft.potentials.audit import energy, forces, stress, theory
-from matgraft.potentials.audit.audit import LOOKS, Look, audit
+from matgraft.potentials.audit.audit import LOOKS, Look, run_looks
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.repair import reorder_groups
@@ -80,7 +80,7 @@ def test_the_shared_silicon_mixes_two_shear_orders(si_as_shared):
 
 def test_every_code_has_a_section_in_the_docs(si):
     text = DOCS.read_text(encoding="utf-8")
-    codes = [finding.code for finding in audit(si.frames, si.predictions, elements=ELEMENTS, model_name="CHGNet")]
+    codes = [finding.code for finding in run_looks(si.frames, si.predictions, elements=ELEMENTS, model_name="CHGNet")]
     assert set(codes) == set(findings(si)), "the audit runs every look"
     assert [code for code in codes if f"\n## {code}\n" not in text] == []
 
@@ -94,7 +94,7 @@ def test_every_failure_says_what_to_do(si):
 
 
 def test_without_predictions_it_says_so(si):
-    found = {finding.code: finding for finding in audit(si.frames, None)}
+    found = {finding.code: finding for finding in run_looks(si.frames, None)}
     assert not failed(found)
     assert found["energy-unit"].outcome == found["stress-shear"].outcome == "not applicable"
     assert "no predictions" in found["force-unit"].evidence
@@ -102,13 +102,13 @@ def test_without_predictions_it_says_so(si):
 
 def test_empty_and_misaligned_are_errors(si):
     with pytest.raises(DataError, match="empty"):
-        audit(si.frames[:0], [])
+        run_looks(si.frames[:0], [])
     with pytest.raises(DataError, match="predictions for"):
-        audit(si.frames, si.predictions[:-1])
+        run_looks(si.frames, si.predictions[:-1])
 
 
 def test_one_frame_is_judged_without_a_crash(si):
-    assert not blocking(audit(si.frames[:1], si.predictions[:1], elements=ELEMENTS))
+    assert not blocking(run_looks(si.frames[:1], si.predictions[:1], elements=ELEMENTS))
 
 
 # --- energy ----------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_energy_in_another_unit(name, unit, request):
 def test_energy_per_atom_of_frames_of_one_size(mo):
     same = [i for i, sample in enumerate(mo.frames) if sample.n_atoms == 54]
     frames = written_in(mo.frames[same], "energy", "eV/atom")
-    found = {f.code: f for f in audit(frames, [mo.predictions[i] for i in same])}
+    found = {f.code: f for f in run_looks(frames, [mo.predictions[i] for i in same])}
     assert found["energy-per-atom"].option == "units.energy=eV/atom"
 
 
@@ -186,7 +186,7 @@ def test_constant_energies_decide_nothing(si):
     ground = si.frames[where(si.frames, in_trajectory("Ground"))]
     frames = Dataset(tuple(ground.samples) * 8)
     prediction = si.predictions[where(si.frames, in_trajectory("Ground"))[0]]
-    found = {f.code: f for f in audit(frames, [prediction] * 8)}
+    found = {f.code: f for f in run_looks(frames, [prediction] * 8)}
     assert found["energy-unit"].outcome == "not applicable"
     assert "differ by less" in found["energy-unit"].evidence
 
@@ -392,7 +392,7 @@ def test_potentials_and_u_are_compared_by_element():
         )
 
     def outcome(*samples: Sample) -> str:
-        return next(f.outcome for f in audit(Dataset(samples), None) if f.code == "theory-stated")
+        return next(f.outcome for f in run_looks(Dataset(samples), None) if f.code == "theory-stated")
 
     oxide = sample("FeO", ("PAW_PBE Fe_pv 02Aug2007", "PAW_PBE O 08Apr2002"), Fe=5.3)
     assert outcome(oxide, sample("O2", ("PAW_PBE O 08Apr2002",))) == "passed"

@@ -12,7 +12,7 @@ from ase.units import Bohr, GPa
 
 from matgraft.core.findings import Finding, blocking
 from matgraft.core.quantities import parse_shear, reorder_shear
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.cells import ends_at_its_cell
 from matgraft.potentials.audit.structures import outlier_distance
@@ -25,7 +25,9 @@ SPOILED = (5, 20)
 
 
 def findings(data, frames: Dataset | None = None, elements=ELEMENTS) -> dict[str, Finding]:
-    found = audit(data.frames if frames is None else frames, data.predictions, elements=elements, model_name="CHGNet")
+    found = run_looks(
+        data.frames if frames is None else frames, data.predictions, elements=elements, model_name="CHGNet"
+    )
     return {finding.code: finding for finding in found}
 
 
@@ -88,7 +90,7 @@ def test_non_finite_predictions_are_left_out(mo):
         {**p, "energy": np.array(np.nan), "forces": p["forces"] * np.nan} if i in SPOILED else p
         for i, p in enumerate(mo.predictions)
     ]
-    found = {finding.code: finding for finding in audit(mo.frames, predictions)}
+    found = {finding.code: finding for finding in run_looks(mo.frames, predictions)}
     assert not only(found)
     assert found["energy-unit"].numbers["n_frames"] == len(mo.frames) - 2
 
@@ -140,7 +142,7 @@ def test_outlying_energy(name, shift, request):
 
 def test_outlying_energy_without_a_foundation(mo):
     spoiled = spoil(mo.frames, label("energy", lambda x: x - 300.0))
-    found = {finding.code: finding for finding in audit(spoiled, None)}
+    found = {finding.code: finding for finding in run_looks(spoiled, None)}
     assert found["outlier-energy"].frames == SPOILED
 
 
@@ -156,7 +158,7 @@ def test_outlying_force(mo):
 
 def test_outlying_force_without_a_foundation(mo):
     spoiled = spoil(mo.frames, label("forces", lambda x: x + 200))
-    found = {finding.code: finding for finding in audit(spoiled, None)}
+    found = {finding.code: finding for finding in run_looks(spoiled, None)}
     assert found["outlier-force"].frames == SPOILED
 
 
@@ -234,7 +236,7 @@ def slabs(factor: float, n_whole: int = 0) -> tuple[Dataset, list[dict[str, np.n
 )
 def test_stresses_in_the_plane_of_slabs_tell_unit_and_sign(factor, code, unit, n_whole):
     """The components that are labels tell; the others, which are zero, say nothing."""
-    found = {one.code: one for one in audit(*slabs(factor, n_whole)) if one.code.startswith("stress")}
+    found = {one.code: one for one in run_looks(*slabs(factor, n_whole)) if one.code.startswith("stress")}
     assert {one for one in found if found[one].blocks} == ({code} if code else set())
     assert found["stress-unit"].numbers["slope"] == pytest.approx(factor, rel=0.1)
     assert not code or [action.settings for action in found[code].actions] == [{"units.stress": unit}]
@@ -246,7 +248,7 @@ def test_orders_of_the_shears_are_tried_on_crystals_beside_slabs():
     data, predictions = slabs(1.0, n_whole=12)
     order = parse_shear("xz,yz,xy")
     data = data.map(lambda s: s if s.components else s.with_labels(stress=reorder_shear(s.labels["stress"], order)))
-    (found,) = [one for one in audit(data, predictions) if one.code == "stress-shear"]
+    (found,) = [one for one in run_looks(data, predictions) if one.code == "stress-shear"]
     assert found.frames == tuple(range(12, 24))
 
 
@@ -354,7 +356,7 @@ def test_two_atoms_exchanged_is_no_duplicate():
     first = bulk("NaCl", "rocksalt", a=5.6, cubic=True) * (2, 1, 1)
     second = first.copy()
     second.numbers[[0, 1]] = second.numbers[[1, 0]]
-    found = audit(Dataset((Sample(first, {"energy": 0.0}), Sample(second, {"energy": 1.0}))), None)
+    found = run_looks(Dataset((Sample(first, {"energy": 0.0}), Sample(second, {"energy": 1.0}))), None)
     assert next(f.outcome for f in found if f.code == "duplicates") == "passed"
 
 
@@ -382,18 +384,18 @@ def stretched(count: int, tags: Callable[[int], dict[str, str]], step: float = 0
     ids=["loose", "one relaxation", "one run by another name", "exact copies", "the output of one run"],
 )
 def test_steps_of_one_relaxation_do_not_contradict_each_other(tags, step, blocks):
-    found = {one.code: one for one in audit(stretched(4, lambda k: tags, step), None)}["duplicates"]
+    found = {one.code: one for one in run_looks(stretched(4, lambda k: tags, step), None)}["duplicates"]
     assert found.outcome == "failed" and found.blocks == blocks
 
 
 def test_the_tag_that_tells_contradicting_copies_apart_is_named_and_gives_heads():
     """Charged and neutral copies are no mistake: a model of atoms alone cannot have both."""
     frames = stretched(6, lambda k: {"charge": str(k % 2), "frame": str(k), "config_type": "N2"}, 0.0)
-    found = {one.code: one for one in audit(frames, None)}["duplicates"]
+    found = {one.code: one for one in run_looks(frames, None)}["duplicates"]
     assert found.blocks and "differ in the tag 'charge' (0, 1)" in found.evidence
     assert found.actions[0].settings == {"strategy.name": "multihead", "heads.by": "charge"}
     untold = stretched(6, lambda k: {"charge": "0", "frame": str(k)}, 0.0)
-    assert len({one.code: one for one in audit(untold, None)}["duplicates"].actions) == 1
+    assert len({one.code: one for one in run_looks(untold, None)}["duplicates"].actions) == 1
 
 
 # --- cost ------------------------------------------------------------------------------------------------------------
@@ -407,7 +409,7 @@ def test_time_grows_with_the_number_of_frames(mo):
         rattled = [mo.frames.map(lambda s, k=k: disguise(s) if k else s) for k in range(copies)]
         data = concatenate(rattled)
         start = process_time()
-        audit(data, mo.predictions * copies)
+        run_looks(data, mo.predictions * copies)
         return process_time() - start
 
     assert seconds(4) < 8 * seconds(1) + 0.2

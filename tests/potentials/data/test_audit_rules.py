@@ -18,7 +18,7 @@ from scipy.stats import binom
 from matgraft.core.provenance import Provenance, SourceFile
 from matgraft.core.quantities import ENERGY_UNITS, FORCE_UNITS
 from matgraft.potentials.audit import labels, stress
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.robust import slope_error, through_origin
 from matgraft.potentials.audit.scale import Candidate, Support, choose_scale
@@ -152,7 +152,7 @@ def right_labels() -> list[rules.Row]:
 def test_every_look_that_reads_predictions_is_counted(right_labels):
     """A look that is added to the registry is counted without a word here."""
     drawn = rules.draw(np.random.default_rng(0), 3, 3, rules.FOUNDATIONS["good"])
-    without = {one.code: one for one in audit(drawn.frames, None) if "predictions" in one.evidence}
+    without = {one.code: one for one in run_looks(drawn.frames, None) if "predictions" in one.evidence}
     assert set(without) - {"theory-foundation"} <= set(right_labels[0]["codes"])  # that one reads the card
     assert len(rules.looks()) >= 8
 
@@ -221,7 +221,7 @@ def test_of_two_units_that_fit_the_one_of_a_single_mistake_is_offered_first(unit
         Sample(bulk("Si", cubic=True), {"energy": np.asarray(one)}, {"trajectory": name})
         for one, name in zip(labels, names, strict=True)
     ]
-    found = audit(Dataset(tuple(frames)), [{"energy": np.asarray(one)} for one in predicted])
+    found = run_looks(Dataset(tuple(frames)), [{"energy": np.asarray(one)} for one in predicted])
     (energy,) = [one for one in found if one.code == "energy-unit"]
     assert energy.blocks and energy.actions[0].settings == {"units.energy": unit}
 
@@ -432,7 +432,7 @@ def test_an_untagged_trajectory_of_two_theories_blocks_with_the_half_to_drop():
     for k, energy in enumerate(energies):
         crystal.rattle(0.05, seed=k)
         samples.append(Sample(crystal.copy(), {"energy": 1.1 * energy + rng.normal(0, 0.02) + 8 * (k >= 23)}))
-    (found,) = [one for one in audit(Dataset(tuple(samples)), predictions) if one.code == "theory-labels"]
+    (found,) = [one for one in run_looks(Dataset(tuple(samples)), predictions) if one.code == "theory-labels"]
     assert found.blocks and "one trajectory is on both" in found.evidence
     assert found.frames == tuple(range(23, 40)) == found.actions[0].drop
 

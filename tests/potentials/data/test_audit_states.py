@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 
 from matgraft.core.findings import Finding
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.states import mixed_states
 from matgraft.potentials.data.dataset import Dataset
@@ -67,5 +67,5 @@ def test_frames_that_state_no_charge_are_neutral_and_two_names_are_one() -> None
 
 
 def test_the_audit_asks() -> None:
-    codes = {finding.code for finding in audit(frames(("H2", {"charge": "0"}), ("H2", {"charge": "1"})), None)}
+    codes = {finding.code for finding in run_looks(frames(("H2", {"charge": "0"}), ("H2", {"charge": "1"})), None)}
     assert "mixed-states" in codes

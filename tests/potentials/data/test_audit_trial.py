@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from matgraft.core.findings import Action, Finding
 from matgraft.core.quantities import Array, parse_shear, parse_unit, reorder_shear
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.stress import stress_shear
 from matgraft.potentials.audit.trial import nearer_after
@@ -77,11 +77,11 @@ def test_what_is_offered_brings_labels_nearer_and_leaves_nothing_worse(
     if share:
         drawn = rules.plant(rng, drawn, rules.FAULTS[fault], share)
     looks, quantity = rules.looks(rules.ABOUT[fault[0]]), LABEL[fault[0]]
-    before = audit(drawn.frames, drawn.predictions, looks=looks)
+    before = run_looks(drawn.frames, drawn.predictions, looks=looks)
     for action in (action for one in before for action in one.actions if not action.drop):
         frames = drawn.frames.map(lambda sample, action=action: reread(sample, action.settings))
         assert apart(frames, drawn.predictions, quantity) < apart(drawn.frames, drawn.predictions, quantity)
-        after = audit(frames, drawn.predictions, looks=looks)
+        after = run_looks(frames, drawn.predictions, looks=looks)
         assert sum(one.blocks for one in after) < sum(one.blocks for one in before)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.audit.audit import audit, audit_heads
+from matgraft.potentials.audit.audit import audit_heads, run_looks
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import assign_heads, frames_by_head, head_names, require_heads
 from matgraft.potentials.data.lazy import LazySamples
@@ -68,7 +68,7 @@ def test_what_the_audit_takes_for_one_level_is_one_head() -> None:
     oxide = PBE.model_copy(update={"hubbard_u": {"Fe": 5.3}})
     frames = Dataset((frame(oxide, "FeO"), frame(PBE, "O2"), frame(PBE, "FeO")))
     assert names(frames) == ["PBE+U", "PBE+U", "PBE"]
-    (finding,) = [one for one in audit(frames, None) if one.code == "theory-stated"]
+    (finding,) = [one for one in run_looks(frames, None) if one.code == "theory-stated"]
     assert finding.frames == (2,)
 
 
@@ -221,13 +221,13 @@ def test_each_head_is_audited_apart_and_frames_are_counted_in_the_whole() -> Non
     """One structure under two levels is no contradiction; a broken label of one head is found in its place."""
     frames = of(PBE, SCAN, PBE, SCAN, PBE, SCAN)
     frames = Dataset(tuple(s.with_labels(energy=np.nan) if i == 3 else s for i, s in enumerate(frames)))
-    assert {one.code for one in audit(frames, None) if one.blocks} == {"theory-stated", "non-finite"}
+    assert {one.code for one in run_looks(frames, None) if one.blocks} == {"theory-stated", "non-finite"}
     (marked,) = assign_heads([frames])
     found = audit_heads(marked, None)
     (broken,) = [one for one in found if one.blocks]
     assert (broken.code, broken.frames, broken.option) == ("non-finite", (3,), "'audit.drop=[3]'")
     assert broken.evidence.startswith("r2SCAN: ")
-    assert len(found) == 2 * len(audit(frames, None))
+    assert len(found) == 2 * len(run_looks(frames, None))
 
 
 def test_an_option_for_all_frames_stays_only_where_it_cures_all_heads() -> None:
@@ -248,6 +248,6 @@ def test_an_option_for_all_frames_stays_only_where_it_cures_all_heads() -> None:
 
 
 def test_the_option_is_to_leave_out_where_some_frames_are_silent() -> None:
-    (finding,) = [one for one in audit(of(PBE, PBE, SCAN, None), None) if one.code == "theory-stated"]
+    (finding,) = [one for one in run_looks(of(PBE, PBE, SCAN, None), None) if one.code == "theory-stated"]
     assert [action.drop for action in finding.actions] == [(2,)]
     assert "state that of the other 1 frame" in finding.remedy and "give each level a head" in finding.remedy

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.theory import theory_foundation, theory_stated
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import assign_heads
@@ -59,7 +59,7 @@ def scales(*theories: LevelOfTheory, atoms: Atoms = SI) -> list[int | None]:
 
 
 def looked(*samples: Sample) -> Finding:
-    (found,) = [one for one in audit(Dataset(samples), None) if one.code == "theory-stated"]
+    (found,) = [one for one in run_looks(Dataset(samples), None) if one.code == "theory-stated"]
     return found
 
 
@@ -434,7 +434,7 @@ def test_frames_of_another_functional_than_a_foundation(known: dict[str, Any], o
 
 def told(foundation: LevelOfTheory | None, *theories: LevelOfTheory | None, **options: Any) -> Finding:
     frames = Dataset(tuple(map(frame, theories)))
-    (found,) = audit(frames, None, model_name="base", level=foundation, looks=[theory_foundation], **options)
+    (found,) = run_looks(frames, None, model_name="base", level=foundation, looks=[theory_foundation], **options)
     return found
 
 
@@ -472,6 +472,6 @@ def test_corrected_and_uncorrected_energies_are_two_levels() -> None:
     assert energy_scales([frame(MP), frame(unnamed)]) == [0, 0]
     assert energy_scales([frame(MP), frame(legacy)]) == [0, 1]
     assert energy_scales([frame(RAW), frame(MP), frame(PBE)]) == [0, 1, None]
-    (mixed,) = audit(Dataset((frame(RAW), frame(MP))), None, looks=[theory_stated])
+    (mixed,) = run_looks(Dataset((frame(RAW), frame(MP))), None, looks=[theory_stated])
     assert mixed.blocks and "they differ in energy corrections (none, mp2020)" in mixed.evidence
     assert "uncorrected_total_energy" in mixed.remedy

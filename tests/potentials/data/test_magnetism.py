@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.core.findings import Finding
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.structures import duplicates
 from matgraft.potentials.data.heads import assign_heads
 from matgraft.potentials.data.magnetism import along_one_axis, magnetic_order
@@ -55,7 +55,7 @@ def frames(path: Path, energies: list[float], moments: list[list[float]], **arra
 
 
 def judged(path: Path) -> Finding:
-    (found,) = audit(read(path, want=["energy"]), None, looks=(duplicates,))
+    (found,) = run_looks(read(path, want=["energy"]), None, looks=(duplicates,))
     return found
 
 

@@ -20,7 +20,7 @@ from matgraft import load
 from matgraft.core.errors import DataError
 from matgraft.core.machine import Memory
 from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames
-from matgraft.potentials.audit.audit import TO_JUDGE, audit
+from matgraft.potentials.audit.audit import TO_JUDGE, run_looks
 from matgraft.potentials.checks.structures import structures_given, structures_in, structures_of
 from matgraft.potentials.data.cells import boxed
 from matgraft.potentials.data.crowds import CENTRES, StructureBytes, WrappedAtoms, expected_bytes, most_bytes
@@ -290,19 +290,19 @@ def test_files_are_refused_with_the_first_frames_and_a_count(file: Path, tmp_pat
 
 def test_an_audit_names_them_and_offers_to_leave_them_out(file: Path) -> None:
     frames = read(file, want=(), audited=True)
-    found = {one.code: one for one in audit(frames, None, looks=TO_JUDGE)}
+    found = {one.code: one for one in run_looks(frames, None, looks=TO_JUDGE)}
     assert found["senseless"].frames == (1, 4) and found["senseless"].blocks
     assert "a.extxyz frame 1: the periodic cell is flat" in found["senseless"].evidence
     assert found["outlier-distance"].frames == (2, 3) and found["outlier-distance"].blocks
     assert found["senseless"].option == "'audit.drop=[1,4]'"
-    assert not [one for one in audit(frames[[0, 5]], None, looks=TO_JUDGE) if one.blocks]
+    assert not [one for one in run_looks(frames[[0, 5]], None, looks=TO_JUDGE) if one.blocks]
 
 
 @pytest.mark.parametrize("kind", SENSELESS)
 def test_no_look_falls_over_what_makes_no_sense(kind: str) -> None:
     frames = Dataset([Sample(SILICON, {}), Sample(SENSELESS[kind][1], {}, index=1)])
     begun = time.process_time()
-    blocked = [one for one in audit(frames, None, looks=TO_JUDGE) if one.blocks]
+    blocked = [one for one in run_looks(frames, None, looks=TO_JUDGE) if one.blocks]
     assert [one.frames for one in blocked] == [(1,)]
     assert time.process_time() - begun < 2
 

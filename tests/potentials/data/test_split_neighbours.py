@@ -15,7 +15,7 @@ from matgraft.potentials.data.neighbours import (
     NEAR_A,
     STEP_A,
     close_pairs,
-    fingerprint,
+    coordination_fingerprint,
     frame_distance,
     near_duplicates,
     reduced_formula,
@@ -74,7 +74,7 @@ def test_distance_is_the_mean_move_of_the_neighbours() -> None:
 def test_counts_agree_with_ase() -> None:
     atoms = rattled(SALT, 0.1, 1)
     i, j, d = neighbor_list("ijd", atoms, CUTOFF_A)
-    found = fingerprint(atoms).mean.reshape(2, 2, -1)
+    found = coordination_fingerprint(atoms).mean.reshape(2, 2, -1)
     for a, first in enumerate((11, 17)):
         for b, second in enumerate((11, 17)):
             pairs = (atoms.numbers[i] == first) & (atoms.numbers[j] == second)
@@ -89,7 +89,7 @@ def test_reduced_formula_is_that_of_any_cell() -> None:
 
 def test_other_compositions_are_never_close() -> None:
     assert frame_distance(SALT, bulk("KCl", "rocksalt", a=5.64)) == float("inf")
-    assert not list(close_pairs([fingerprint(SALT)], [fingerprint(bulk("Si"))]))
+    assert not list(close_pairs([coordination_fingerprint(SALT)], [coordination_fingerprint(bulk("Si"))]))
 
 
 def test_a_molecule_and_a_lone_atom_can_be_compared() -> None:

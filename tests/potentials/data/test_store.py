@@ -23,7 +23,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.processes import can_fork
 from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.coverage import coverage
 from matgraft.potentials.data import store_writing
 from matgraft.potentials.data.dataset import Dataset, concatenate
@@ -34,7 +34,7 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.splits.given import leaks_between
 from matgraft.potentials.data.splits.split import split
-from matgraft.potentials.data.store import Store, open_store, read_whole
+from matgraft.potentials.data.store import Store, open_store, read_store
 from matgraft.potentials.data.store_writing import write_store
 
 PROVENANCE = Provenance(files=(SourceFile(name="f.xyz", sha256="0", n_samples=9),), notes=("read",))
@@ -101,7 +101,7 @@ def test_every_frame_comes_back(stored: Dataset, memory: Dataset) -> None:
 
 def test_a_store_read_whole_is_in_memory(memory: Dataset, tmp_path: Path) -> None:
     write_store(memory[:20], tmp_path / "few.h5", lambda: PROVENANCE)
-    whole = read_whole(tmp_path / "few.h5")
+    whole = read_store(tmp_path / "few.h5")
     (tmp_path / "few.h5").unlink()
     assert isinstance(whole.samples, SamplesInMemory) and whole.provenance == PROVENANCE
     for i, sample in enumerate(whole):
@@ -174,7 +174,7 @@ def test_steps_before_training_say_the_same(sige: Dataset, tmp_path: Path) -> No
     stored = open_store(tmp_path / "sige.h5")
     assert split(stored) == split(few)
     assert leaks_between(stored, few[:3]) == leaks_between(few, few[:3])
-    for ours, theirs in zip(*(audit(one, None, elements=("Si",)) for one in (stored, few)), strict=True):
+    for ours, theirs in zip(*(run_looks(one, None, elements=("Si",)) for one in (stored, few)), strict=True):
         assert ours.numbers == pytest.approx(theirs.numbers)  # sums over arrays in C's order and in Fortran's
         assert ours.model_copy(update={"numbers": {}}) == theirs.model_copy(update={"numbers": {}})
     assert coverage(stored) == coverage(few)
@@ -246,7 +246,7 @@ def test_a_number_changed_on_purpose_is_noticed_by_who_reads_all(memory: Dataset
         open_store(path)
     path.write_bytes(path.read_bytes() + trailer(path))  # of one who knows how a store ends
     with pytest.raises(DataError, match="geometry of frame 2 is not what was written"):
-        read_whole(path)
+        read_store(path)
 
 
 def test_other_files_and_other_versions(file: Path, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_store_of_version_1_has_no_weights_of_labels(memory: Dataset, tmp_path
     with h5py.File(tmp_path / "old.h5", "a") as old:
         del old["weights"], old["components"], old["digests"], old["labels/magmom"], old["present/magmom"]
         old.attrs["version"] = 1
-    stored = read_whole(tmp_path / "old.h5")
+    stored = read_store(tmp_path / "old.h5")
     assert [sample.weight for sample in stored] == [sample.weight for sample in memory[:6]]
     assert not any(sample.label_weights or sample.components for sample in stored)
 

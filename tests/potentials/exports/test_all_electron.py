@@ -14,8 +14,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports.standalone import TunedCalculator
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
-from matgraft.potentials.models.references import energy_left_out, read_references
+from matgraft.potentials.models.predict import predict_samples
+from matgraft.potentials.models.references import energy_left_out, read_added_references
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.loss import LossSettings, Targets, frame_losses
 from matgraft.potentials.tuning.references import refit_or_keep
@@ -31,7 +31,7 @@ def shifted(sample: Sample) -> Sample:
 def prepared(chgnet: Potential, frames: Dataset) -> Potential:
     """Return the foundation with the references that a tuning on these frames starts from."""
     model = copy.deepcopy(chgnet)
-    shift_references(model, refit_or_keep(frames, predict(chgnet, frames.samples, ("energy",))))
+    shift_references(model, refit_or_keep(frames, predict_samples(chgnet, frames.samples, ("energy",))))
     return model
 
 
@@ -45,7 +45,7 @@ def exported(model: Potential, folder: Path) -> TunedCalculator:
     folder.mkdir()
     model.save(folder / model.native_file)
     vendor = model.vendor_calculator(folder / model.native_file)
-    return TunedCalculator(vendor, read_references(folder), float(model.card.cutoff_A or 0))
+    return TunedCalculator(vendor, read_added_references(folder), float(model.card.cutoff_A or 0))
 
 
 def test_the_same_loss_is_trained_on(models: tuple[Potential, Potential], pairs: Dataset) -> None:

@@ -17,11 +17,11 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.registry import save_folder
 from matgraft.foundations import BACKBONES, load
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import TARGETS, ExportCheck, Exported, export, lammps, refuse
+from matgraft.potentials.exports import TARGETS, ExportCheck, Exported, export, lammps, refuse_target
 from matgraft.potentials.exports.comparison import distorted_cell
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 
 PYTHON = sys.executable
 FILE = LammpsFile("model.pt", "mine", "a LAMMPS of my own", (), lambda path: None, lambda path, atoms: {})
@@ -115,7 +115,7 @@ def test_the_last_step_of_lammps_is_compared(model: Potential, lmp: Path, tmp_pa
     write_lmp(lmp, FAKE_LMP.format(python=PYTHON))
     atoms = distorted_cell(model)
     atoms.positions += 0.05 * np.random.default_rng(1).standard_normal((8, 3))
-    (ours,) = predict(model, [Sample(atoms, {})], ("energy", "forces"))
+    (ours,) = predict_samples(model, [Sample(atoms, {})], ("energy", "forces"))
     columns = np.column_stack([np.arange(1, 9), atoms.positions, ours["forces"]])
     np.savetxt(lmp.with_name("atoms"), columns, header="\n".join("123456789"))
     lmp.with_name("energy").write_text(f"{float(ours['energy'])}\n")
@@ -147,7 +147,7 @@ def test_a_target_that_a_backbone_has_not_names_what_works(chgnet: Potential, tm
     with pytest.raises(OptionError, match=r"chgnet has no export to lammps\nallowed: --to native, --to ase\n.*mace"):
         export(tmp_path / "model", "lammps", tmp_path / "out")
     with pytest.raises(OptionError, match="composition reads formulas"):
-        refuse("composition", "native")
+        refuse_target("composition", "native")
     with pytest.raises(OptionError, match="did you mean 'torch-sim'"):
         export(tmp_path / "model", "torchsim", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -161,7 +161,7 @@ def test_an_export_that_breaks_off_leaves_no_folder(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("matgraft.potentials.exports.targets.verify", interrupt)
+    monkeypatch.setattr("matgraft.potentials.exports.targets.verify_export", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(tmp_path / "run", "ase", tmp_path / "deep" / "out")
     assert [one.name for one in tmp_path.iterdir()] == ["run"]

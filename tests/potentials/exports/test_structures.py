@@ -16,13 +16,13 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.registry import save_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import export, verify
-from matgraft.potentials.exports.repulsion import CLOSEST, keep_closest, reach_of
+from matgraft.potentials.exports import export, verify_export
+from matgraft.potentials.exports.repulsion import CLOSEST, keep_closest, reach_of_pairs
 from matgraft.potentials.exports.structures import FILE, SHARES, Structures, choose_frames, crystals_of, keep
 from matgraft.potentials.exports.zbl import repulsion
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.references import ReferenceShift
 
@@ -73,8 +73,8 @@ def test_every_frame_is_boxed_and_right_handed(tuned: Potential, tmp_path: Path)
     trained = Structures.of(tuned, tmp_path).trained
     assert [atoms.get_chemical_formula() for atoms in trained] == ["C2", "Si2", "H2O", "GeSi"]
     assert all(atoms.pbc.all() and np.linalg.det(atoms.cell[:]) > 1 for atoms in trained)
-    before = predict(tuned, frames()[[0, 1, 2, 3]].samples, ("energy", "forces"))
-    after = predict(tuned, [Sample(atoms, {}) for atoms in trained], ("energy", "forces"))
+    before = predict_samples(tuned, frames()[[0, 1, 2, 3]].samples, ("energy", "forces"))
+    after = predict_samples(tuned, [Sample(atoms, {}) for atoms in trained], ("energy", "forces"))
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(other["energy"], one["energy"], atol=2e-5)
         np.testing.assert_allclose(other["forces"], one["forces"], atol=2e-4)
@@ -106,7 +106,7 @@ def test_a_file_that_is_wrong_for_one_element_is_found(
     if run:
         keep(frames(), tmp_path)
     with pytest.raises(RunError, match=r"does not give the model's predictions: energy .* on "):
-        verify(tuned, tmp_path)
+        verify_export(tuned, tmp_path)
 
 
 def test_an_export_says_what_it_was_verified_on(tuned: Potential, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_repulsion_is_added_below_all_data_and_bonds_and_nowhere_else(tuned: P
     keep(data(close), tmp_path / "model")
     keep_closest(data(close, bulk("Si")), tmp_path / "model")
     assert CLOSEST.read(tmp_path / "model").distance_A == {"Ge-Si": 1.7}  # 2.35 Å is a bond
-    reaches = reach_of(tmp_path / "model", elements)
+    reaches = reach_of_pairs(tmp_path / "model", elements)
     assert reaches == pytest.approx({"Ge-Ge": 0.75 * 2.40, "Ge-Si": 0.95 * 1.7, "Si-Si": 0.75 * 2.22})
     with pytest.raises(OptionError, match="--repulsion is not read with --to native"):
         export(tmp_path / "model", "native", tmp_path / "out", repulsion=True)
@@ -159,7 +159,7 @@ def test_chgnets_calculator_has_the_stress_of_a_slab(tuned: Potential, tmp_path:
     slab.rattle(0.1, seed=1)
     assert slab.pbc.tolist() == [True, True, False]
     tuned.save(tmp_path / tuned.native_file)
-    (ours,) = predict(tuned, [Sample(slab, {})])
+    (ours,) = predict_samples(tuned, [Sample(slab, {})])
     slab.calc = tuned.vendor_calculator(tmp_path / tuned.native_file)
     assert slab.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=1e-5)
     np.testing.assert_allclose(slab.get_stress(voigt=False), ours["stress"], atol=1e-6)

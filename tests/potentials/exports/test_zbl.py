@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import Bohr, Hartree
 
-from matgraft.potentials.exports.repulsion import CLOSEST, ClosestPairs, reach_of
+from matgraft.potentials.exports.repulsion import CLOSEST, ClosestPairs, reach_of_pairs
 from matgraft.potentials.exports.zbl import INNER, Repelled, pair_energy, pairs_of, repulsion
 
 
@@ -97,5 +97,5 @@ def test_real_triple_bonds_are_left_alone_where_no_frame_has_the_pair(
 ) -> None:
     CLOSEST.write(tmp_path, ClosestPairs(distance_A={}))
     dimer = Atoms([a, b], positions=[[0, 0, 0], [0, 0, bond]])
-    energy, forces, _ = repulsion(dimer, reach_of(tmp_path, [a, b]))
+    energy, forces, _ = repulsion(dimer, reach_of_pairs(tmp_path, [a, b]))
     assert energy == 0.0 and not forces.any()

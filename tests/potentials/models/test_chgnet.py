@@ -17,8 +17,8 @@ from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.chgnet import CHGNetPotential
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
-from matgraft.potentials.models.references import read_references
+from matgraft.potentials.models.predict import predict_samples
+from matgraft.potentials.models.references import read_added_references
 from matgraft.testing import PotentialConformance, crystals
 
 
@@ -55,7 +55,7 @@ def test_the_first_release_is_the_vendors(tmp_path: Path) -> None:
         CHGNetCalculator(vendor, use_device="cpu"),
         potential.vendor_calculator(tmp_path / "chgnet.pth.tar"),
     ):
-        for atoms, ours in zip(frames, predict(potential, [Sample(one, {}) for one in frames]), strict=True):
+        for atoms, ours in zip(frames, predict_samples(potential, [Sample(one, {}) for one in frames]), strict=True):
             atoms.calc = calculator
             assert float(ours["energy"]) == pytest.approx(atoms.get_potential_energy(), abs=1e-5 * len(atoms))
             np.testing.assert_allclose(ours["forces"], atoms.get_forces(), atol=1e-4)
@@ -158,7 +158,7 @@ def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "model" / "chgnet.pth.tar"
     carried = CHGNet.from_file(str(file)).composition_model.fc.weight[0]
     assert float(carried[13]) == 0 and float(carried[31]) == float(potential.references[31])
-    assert read_references(tmp_path / "model") == {"Si": -57164.123456789}
+    assert read_added_references(tmp_path / "model") == {"Si": -57164.123456789}
     content = torch.load(file, weights_only=True)
     del content["references"]  # older versions had them in the vendor's place, the oldest in float32
     table = content["model"]["state_dict"]["composition_model.fc.weight"]

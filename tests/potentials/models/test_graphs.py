@@ -17,7 +17,7 @@ from matgraft.potentials.data.store import open_store
 from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.models.graphs import Graphs, Pending
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, encode_what_can_be, predict
+from matgraft.potentials.models.predict import encode_all, encode_what_can_be, predict_samples
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def test_a_change_of_the_structure_is_measured_anew(chgnet: Potential, stored: D
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_predictions_from_a_store(chgnet: Potential, pairs: Dataset, stored: Dataset, processes: int) -> None:
-    found = predict(chgnet, stored[[0, 1, 2, 4, 5, 6]].samples, processes=processes, budget=Budget(samples=2))
-    for ours, theirs in zip(found, predict(chgnet, pairs.samples, budget=Budget(samples=2)), strict=True):
+    found = predict_samples(chgnet, stored[[0, 1, 2, 4, 5, 6]].samples, processes=processes, budget=Budget(samples=2))
+    for ours, theirs in zip(found, predict_samples(chgnet, pairs.samples, budget=Budget(samples=2)), strict=True):
         for name, value in theirs.items():
             np.testing.assert_array_equal(ours[name], value)
 

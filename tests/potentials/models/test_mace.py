@@ -33,12 +33,12 @@ from matgraft.core.training.strategy import Full, LoRA
 from matgraft.foundations import BACKBONES, load, load_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import export, lammps, torch_sim, verify
+from matgraft.potentials.exports import export, lammps, torch_sim, verify_export
 from matgraft.potentials.models.mace.potential import MACEPotential
 from matgraft.potentials.models.mace.rebuilding import build_mace
 from matgraft.potentials.models.mace.releases import FOUNDATIONS, cached_file
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.published import MACE, published
 from matgraft.potentials.tuning.adapt import adapt
 from matgraft.potentials.tuning.heads import MultiHeadPotential
@@ -154,7 +154,7 @@ class TestMACEOfTwoHeads(PotentialConformance):
 
 def test_the_models_of_these_tests_pull_as_hard_as_real_ones() -> None:
     for head, changes in (("", {}), ("", LIKE_MPA), ("r2scan", TWO_HEADS)):
-        predicted = predict(potential(head, **changes), [Sample(atoms, {}) for atoms in crystals()])
+        predicted = predict_samples(potential(head, **changes), [Sample(atoms, {}) for atoms in crystals()])
         assert all(0.1 < np.abs(one["forces"]).max() < 30 for one in predicted)
         assert all(0.01 < np.abs(one["stress"]).max() < 10 for one in predicted)
 
@@ -184,7 +184,7 @@ def test_features_are_the_scalars_of_both_layers_and_the_repulsion() -> None:
 
 def test_an_isolated_atom_has_its_reference_and_a_constant() -> None:
     atom = Atoms("Si", positions=[[0, 0, 0]])
-    (alone,) = predict(potential(), [Sample(atom, {})], ("energy", "forces"))
+    (alone,) = predict_samples(potential(), [Sample(atom, {})], ("energy", "forces"))
     assert np.isfinite(alone["energy"])
     np.testing.assert_array_equal(alone["forces"], 0)
 
@@ -195,7 +195,7 @@ def test_a_slab_is_left_as_it_is_and_equals_the_vendor(tmp_path: Path) -> None:
     slab.center(vacuum=4.0, axis=2)
     slab.pbc = (True, True, False)
     before, model = slab.copy(), potential()
-    (ours,) = predict(model, [Sample(slab, {})])
+    (ours,) = predict_samples(model, [Sample(slab, {})])
     assert slab == before
     assert set(ours) == {"energy", "forces", "stress"}
     model.save(tmp_path / "mace.model")
@@ -265,7 +265,9 @@ def test_what_is_opened_equals_the_vendor_on_that_very_file(tmp_path: Path, dtyp
     model = load(f"mace:{file}@{digits}#r2scan")
     assert isinstance(model, MACEPotential)
     calculator = model.vendor_calculator(file)
-    for atoms, ours in zip(crystals(), predict(model, [Sample(atoms, {}) for atoms in crystals()]), strict=True):
+    for atoms, ours in zip(
+        crystals(), predict_samples(model, [Sample(atoms, {}) for atoms in crystals()]), strict=True
+    ):
         atoms.calc = calculator
         assert atoms.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=tolerance * len(atoms))
         np.testing.assert_allclose(ours["forces"], atoms.get_forces(), atol=tolerance)
@@ -389,7 +391,7 @@ def test_files_of_earlier_years_open(shared: Path, name: str) -> None:
     assert model.card.elements[:1] == {"GeSbTe": ("Ge",)}.get(name, ("H",))
     if name == "GeSbTe":
         atoms = ase.io.read(shared / "data" / "real" / "frames" / "GeSbTe.extxyz", 0)
-        (found,) = predict(model, [Sample(atoms, {})], ("energy", "forces"))
+        (found,) = predict_samples(model, [Sample(atoms, {})], ("energy", "forces"))
         assert abs(float(found["energy"]) - atoms.get_potential_energy()) / len(atoms) < 0.01
         assert np.sqrt(np.mean((found["forces"] - atoms.get_forces()) ** 2)) < 0.1
 
@@ -478,7 +480,7 @@ def test_a_model_folder_round_trips_and_guards_its_weights(tmp_path: Path, dtype
     for name, tensor in model.module.state_dict().items():
         if not name.startswith("atomic_energies_fn"):  # what is read is the buffer of references
             np.testing.assert_array_equal(tensor.numpy(), again.module.state_dict()[name].numpy(), err_msg=name)
-    verify(again, tmp_path / "model")
+    verify_export(again, tmp_path / "model")
     if dtype == "float32":
         potential().save(tmp_path / "model" / "mace.model")
         with pytest.raises(DataError, match="not the ones that the card describes"):
@@ -586,7 +588,7 @@ def test_a_wrong_row_of_the_embedding_is_found(tmp_path: Path) -> None:
         wrong.module.node_embedding.linear.weight.view(len(ELEMENTS), -1)[3] += 1.0
     wrong.save(tmp_path / "mace.model")
     with pytest.raises(RunError, match="does not give the model's predictions"):
-        verify(model, tmp_path)
+        verify_export(model, tmp_path)
     file = replace(model.lammps_file(), write=wrong.lammps_file().write)
     with pytest.raises(RunError, match="does not give the model's predictions"):
         lammps.write_lammps(model, tmp_path, file)
@@ -599,7 +601,7 @@ def test_an_export_says_what_the_vendors_calculator_does_with_a_slab(tmp_path: P
     assert [note for note in exported.notes if "another volume" in note and "more than 4 Å of vacuum" in note]
     slab = fcc111("Si", (1, 1, 3), a=4.6, vacuum=6.0)
     slab.rattle(0.1, seed=1)
-    (ours,) = predict(model, [Sample(slab, {})])
+    (ours,) = predict_samples(model, [Sample(slab, {})])
     slab.calc = model.vendor_calculator(tmp_path / "out" / "mace.model")
     np.testing.assert_allclose(slab.get_forces(), ours["forces"], atol=1e-9)
     assert np.abs(slab.get_stress(voigt=False) - ours["stress"]).max() > 0.1 * np.abs(ours["stress"]).max()
@@ -629,7 +631,7 @@ def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strat
     assert next(tuned.backbone.module.parameters()).dtype == getattr(torch, dtype)
     np.testing.assert_array_equal(_energies(parent), before)
     tuned.backbone.save(tmp_path / "mace.model")
-    assert verify(tuned.backbone, tmp_path)["forces"] < 1e-4
+    assert verify_export(tuned.backbone, tmp_path)["forces"] < 1e-4
 
 
 def test_a_head_of_several_leaves_in_the_vendors_file(pairs: Dataset, tmp_path: Path) -> None:
@@ -640,15 +642,15 @@ def test_a_head_of_several_leaves_in_the_vendors_file(pairs: Dataset, tmp_path: 
     assert tuned.step_zero.max_energy_difference_eV_per_atom < 1e-5
     many = tuned.backbone
     assert isinstance(many, MultiHeadPotential)
-    together = predict(many, frames.samples)
+    together = predict_samples(many, frames.samples)
     for head in many.names:
         plain = many.at(head)
         plain.save(tmp_path / "mace.model")
-        assert verify(plain, tmp_path)["forces"] < 1e-4
+        assert verify_export(plain, tmp_path)["forces"] < 1e-4
         again = MACEPotential.from_file(tmp_path / "mace.pt")
         assert again.head_name == "r2scan"
         mine = [i for i, sample in enumerate(frames) if sample.tags["head"] == head]
-        for i, theirs in zip(mine, predict(again, frames[mine].samples), strict=True):
+        for i, theirs in zip(mine, predict_samples(again, frames[mine].samples), strict=True):
             assert float(theirs["energy"]) == pytest.approx(float(together[i]["energy"]), abs=2e-5)
             np.testing.assert_allclose(theirs["forces"], together[i]["forces"], atol=5e-5)
     weights = [dict(readout.named_parameters()) for readout in many.module["readouts"]]
@@ -656,7 +658,9 @@ def test_a_head_of_several_leaves_in_the_vendors_file(pairs: Dataset, tmp_path: 
 
 
 def _energies(model: Any) -> np.ndarray:
-    return np.array([float(one["energy"]) for one in predict(model, [Sample(atoms, {}) for atoms in crystals()])])
+    return np.array(
+        [float(one["energy"]) for one in predict_samples(model, [Sample(atoms, {}) for atoms in crystals()])]
+    )
 
 
 # ------------------------------------------------------------------------ lora

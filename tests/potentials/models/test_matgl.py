@@ -28,14 +28,14 @@ from matgraft.core.registry import save_folder
 from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import export, lammps, verify
+from matgraft.potentials.exports import export, lammps, verify_export
 from matgraft.potentials.exports.comparison import distorted_cell
 from matgraft.potentials.models import matgl as adapter
 from matgraft.potentials.models.bonds import find_bonds
 from matgraft.potentials.models.matgl import MatGLPotential
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
-from matgraft.potentials.models.references import read_references
+from matgraft.potentials.models.predict import predict_samples
+from matgraft.potentials.models.references import read_added_references
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning.adapt import adapt
 from matgraft.potentials.tuning.heads import MultiHeadPotential
@@ -198,7 +198,7 @@ def test_an_isolated_atom_has_an_energy_and_no_force(kind: str) -> None:
     potential = make_potential(kind)
     alone = Sample(Atoms("Si"), {})
     pair = Sample(Atoms("Si2", positions=[[0, 0, 0], [0, 0, 20]], cell=[9, 9, 40], pbc=True), {})
-    one, two = predict(potential, [alone, pair], ("energy", "forces"))
+    one, two = predict_samples(potential, [alone, pair], ("energy", "forces"))
     np.testing.assert_allclose(two["energy"], 2 * one["energy"], atol=1e-6)
     assert not one["forces"].any()
     assert not two["forces"].any()
@@ -256,7 +256,7 @@ def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
     assert float(again.references[13]) == -57164.123456789
     vendors = adapter.vendor_io.load_model(tmp_path / "matgl")
     assert vendors.element_refs.property_offset.tolist() == [0, *own]
-    assert read_references(tmp_path)["Si"] == -57164.123456789
+    assert read_added_references(tmp_path)["Si"] == -57164.123456789
     header = json.loads((tmp_path / "matgl" / "model.json").read_text())
     (tmp_path / "matgl" / "model.json").write_text(json.dumps(header | {"metadata": None}))
     state = torch.load(tmp_path / "matgl" / "state.pt", weights_only=True)
@@ -272,7 +272,7 @@ def test_float64_is_kept(tmp_path: Path) -> None:
     potential.save(tmp_path / "matgl")
     again = MatGLPotential.from_file(tmp_path / "matgl")
     assert again.card.dtype == "float64"
-    ours, theirs = (predict(model, [Sample(crystals()[2], {})])[0] for model in (potential, again))
+    ours, theirs = (predict_samples(model, [Sample(crystals()[2], {})])[0] for model in (potential, again))
     np.testing.assert_array_equal(ours["forces"], theirs["forces"])
 
 
@@ -491,12 +491,12 @@ def test_a_head_of_several_leaves_in_the_vendors_folder(pairs: Dataset, tmp_path
     assert tuned.step_zero.max_energy_difference_eV_per_atom < 1e-5
     many = tuned.backbone
     assert isinstance(many, MultiHeadPotential)
-    together = predict(many, frames.samples)
+    together = predict_samples(many, frames.samples)
     for head in many.names:
         save_folder(many.at(head), tmp_path / head)
         assert max(export(tmp_path / head, "native", tmp_path / f"out-{head}").difference.values()) < 1e-4
         mine = [i for i, sample in enumerate(frames) if sample.tags["head"] == head]
-        for i, theirs in zip(mine, predict(load(tmp_path / head), frames[mine].samples), strict=True):
+        for i, theirs in zip(mine, predict_samples(load(tmp_path / head), frames[mine].samples), strict=True):
             for name in ("energy", "forces"):
                 np.testing.assert_allclose(theirs[name], together[i][name], atol=2e-5)
     assert not torch.equal(*(next(iter(readout.parameters())) for readout in many.module["readouts"]))
@@ -512,7 +512,7 @@ def test_a_wrong_row_of_the_embedding_is_found(kind: str, tmp_path: Path) -> Non
         wrong.module.get_submodule(row).weight[ELEMENTS.index("Ge")] += 1.0  # type: ignore[union-attr, operator, index]
     wrong.save(tmp_path / "matgl")
     with pytest.raises(RunError, match="does not give the model's predictions"):
-        verify(model, tmp_path)
+        verify_export(model, tmp_path)
     file = replace(model.lammps_file(), write=wrong.lammps_file().write)
     with pytest.raises(RunError, match="does not give the model's predictions"):
         lammps.write_lammps(model, tmp_path, file)
@@ -524,7 +524,7 @@ def test_the_exported_script_runs(tmp_path: Path) -> None:
     scope: dict[str, Any] = {"__file__": str(tmp_path / "out" / "calculator.py")}
     exec((tmp_path / "out" / "calculator.py").read_text(), scope)
     atoms = crystals()[2]
-    (ours,) = predict(load(tmp_path / "run"), [Sample(atoms, {})])
+    (ours,) = predict_samples(load(tmp_path / "run"), [Sample(atoms, {})])
     atoms.calc = scope["calculator"]()
     np.testing.assert_allclose(atoms.get_stress(voigt=False), ours["stress"], atol=1e-5)
 
@@ -542,7 +542,7 @@ def test_lammps_gets_torchscript(kind: str, tmp_path: Path, monkeypatch: pytest.
     assert f"* not verified: {exported.reason}\n" in (tmp_path / "out" / "README.md").read_text()
     atoms = distorted_cell(model)
     theirs = model.lammps_file().evaluate(tmp_path / "out" / "matgl-lammps.pt", atoms)
-    (ours,) = predict(model, [Sample(atoms, {})])
+    (ours,) = predict_samples(model, [Sample(atoms, {})])
     for name, value in theirs.items():
         assert np.abs(value - ours[name]).max() < 1e-4 * np.abs(ours[name]).max(), name
     assert "pair_coeff      * * matgl-lammps.pt O Mg Si Ge Mo " in (tmp_path / "out" / "in.lammps").read_text()
@@ -579,7 +579,7 @@ def test_an_export_says_that_the_vendors_calculator_takes_a_sheet_for_a_molecule
     exported = export(tmp_path / "model", "native", tmp_path / "out")
     assert [note for note in exported.notes if "pbc T T F or T F F" in note and "more than 5 Å of vacuum" in note]
     calculator = model.vendor_calculator(tmp_path / "out" / "matgl")
-    (ours,) = predict(model, [Sample(slab(), {})])
+    (ours,) = predict_samples(model, [Sample(slab(), {})])
     found = []
     for pbc in ((1, 1, 0), (1, 1, 1)):
         atoms = slab()

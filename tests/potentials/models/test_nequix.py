@@ -25,7 +25,7 @@ from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
 from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import export, verify
+from matgraft.potentials.exports import export, verify_export
 from matgraft.potentials.models import published
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.convolution import Neighbours
@@ -33,9 +33,9 @@ from matgraft.potentials.models.nequix.configuration import NequixConfiguration
 from matgraft.potentials.models.nequix.network import NequixNetwork
 from matgraft.potentials.models.nequix.potential import NequixPotential
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.published import NEQUIX
-from matgraft.potentials.models.references import read_references
+from matgraft.potentials.models.references import read_added_references
 from matgraft.testing import PotentialConformance, crystals
 
 MODELS = Path(__file__).resolve().parents[4] / "shared" / "models" / "nequix"
@@ -83,7 +83,7 @@ class Reopened(NequixPotential):
 
     def vendor_calculator(self, path: Path) -> Calculator:
         opened = NequixPotential.from_file(path)
-        for symbol, energy in read_references(path.parent).items():  # which the vendor's loader does not see
+        for symbol, energy in read_added_references(path.parent).items():  # which the vendor's loader does not see
             opened.references[atomic_numbers[symbol] - 1] -= energy
         return PotentialCalculator(opened)
 
@@ -113,14 +113,14 @@ def test_energies_forces_and_stresses_are_the_vendors(number: int) -> None:
     else:
         pytest.skip("needs ../shared, which lies beside the project's own checkout only")
     atoms = Atoms(row["symbols"], row["positions"], cell=row["cell"], pbc=True)
-    (found,) = predict(model, [Sample(atoms, {})], ("energy", "forces", "stress"))
+    (found,) = predict_samples(model, [Sample(atoms, {})], ("energy", "forces", "stress"))
     assert float(found["energy"]) == pytest.approx(row["energy"], abs=4e-5 * len(atoms))
     np.testing.assert_allclose(found["forces"], row["forces"], rtol=1e-5, atol=3e-5)
     np.testing.assert_allclose(full_3x3_to_voigt_6_stress(found["stress"]), row["stress"], rtol=1e-5, atol=5e-6)
 
 
 def test_the_models_of_these_tests_pull_as_hard_as_real_ones() -> None:
-    predicted = predict(small(), [Sample(atoms, {}) for atoms in crystals()])
+    predicted = predict_samples(small(), [Sample(atoms, {}) for atoms in crystals()])
     assert all(0.1 < np.abs(one["forces"]).max() < 30 for one in predicted)
 
 
@@ -128,7 +128,7 @@ def test_the_models_of_these_tests_pull_as_hard_as_real_ones() -> None:
 def test_the_vendors_calculator_opens_what_is_written(tmp_path: Path) -> None:
     model = small()
     model.save(tmp_path / model.native_file)
-    assert max(verify(model, tmp_path).values()) < 1e-3
+    assert max(verify_export(model, tmp_path).values()) < 1e-3
 
 
 @pytest.mark.skipif(VENDOR, reason="the package nequix is installed")
@@ -148,7 +148,9 @@ def test_a_correction_begins_at_zero_and_its_file_says_so(tmp_path: Path) -> Non
     model = small()
     model.silence()
     model.save(tmp_path / "silent.nqx")
-    (found,) = predict(NequixPotential.from_file(tmp_path / "silent.nqx"), [Sample(crystals()[0], {})], ("energy",))
+    (found,) = predict_samples(
+        NequixPotential.from_file(tmp_path / "silent.nqx"), [Sample(crystals()[0], {})], ("energy",)
+    )
     assert float(found["energy"]) == 0
 
 
@@ -177,9 +179,9 @@ def test_atoms_with_few_and_with_many_neighbours_in_one_batch() -> None:
     samples = [Sample(atoms, {}) for atoms in frames]
     batch = model.collate([model.encode(sample) for sample in samples])
     assert Neighbours.of(batch["centre"], len(batch["numbers"])) is None
-    together = predict(model, samples, ("energy", "forces"))
+    together = predict_samples(model, samples, ("energy", "forces"))
     for sample, one in zip(samples[:2], together[:2], strict=True):
-        (alone,) = predict(model, [sample], ("energy", "forces"))
+        (alone,) = predict_samples(model, [sample], ("energy", "forces"))
         np.testing.assert_allclose(one["energy"], alone["energy"], atol=1e-3)
         np.testing.assert_allclose(one["forces"], alone["forces"], atol=1e-4)
     assert np.abs(together[1]["forces"]).max() == 0
@@ -218,7 +220,7 @@ def test_a_model_folder_keeps_reference_energies_in_float64(tmp_path: Path) -> N
     opened = load_folder(tmp_path / "model")
     assert isinstance(opened, NequixPotential)
     torch.testing.assert_close(opened.references, model.references, rtol=0, atol=0)
-    assert read_references(tmp_path / "model")["Si"] == -7123.123456789  # which float32 does not resolve
+    assert read_added_references(tmp_path / "model")["Si"] == -7123.123456789  # which float32 does not resolve
 
 
 def test_arrays_that_follow_the_weights_are_left_alone(written: Path) -> None:

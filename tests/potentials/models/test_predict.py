@@ -16,7 +16,7 @@ from matgraft.core.training.batching import Budget
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 
 TOLERANCE = {"energy": 2e-5, "forces": 3e-4, "stress": 1e-5, "magmom": 1e-4}
 """eV, eV/Å, eV/Å³, µB: float32 sums in another order leave 7e-5 eV/Å on a hot frame, 6e-14 in float64."""
@@ -31,7 +31,7 @@ def frames(pairs: Dataset, sige: Dataset) -> list[Sample]:
 
 @pytest.fixture(scope="module")
 def one_by_one(chgnet: Potential, frames: list[Sample]) -> list[dict[str, Array]]:
-    return [predict(chgnet, [sample])[0] for sample in frames]
+    return [predict_samples(chgnet, [sample])[0] for sample in frames]
 
 
 def assert_same(found: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, Array]]) -> None:
@@ -50,7 +50,7 @@ def test_any_budget_and_any_number_of_processes(
     budget: Budget,
     processes: int,
 ) -> None:
-    assert_same(predict(chgnet, frames, budget=budget, processes=processes), one_by_one)
+    assert_same(predict_samples(chgnet, frames, budget=budget, processes=processes), one_by_one)
 
 
 def test_shapes_and_precision(frames: list[Sample], one_by_one: list[dict[str, Array]]) -> None:
@@ -71,7 +71,7 @@ def test_only_what_is_wanted(
     chgnet: Potential, frames: list[Sample], one_by_one: list[dict[str, Array]], wanted: tuple[str, ...]
 ) -> None:
     expected = [{name: value for name, value in one.items() if name in wanted} for one in one_by_one]
-    assert_same(predict(chgnet, frames, wanted), expected)
+    assert_same(predict_samples(chgnet, frames, wanted), expected)
 
 
 def test_encoded_frames_are_taken_as_they_are(
@@ -79,7 +79,7 @@ def test_encoded_frames_are_taken_as_they_are(
 ) -> None:
     encoded = encode_all(chgnet, frames[::-1])
     assert [one.n_atoms for one in encoded] == [sample.n_atoms for sample in frames[::-1]]
-    assert_same(predict(chgnet, frames[::-1], encoded=encoded), one_by_one[::-1])
+    assert_same(predict_samples(chgnet, frames[::-1], encoded=encoded), one_by_one[::-1])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -88,7 +88,7 @@ def test_the_model_is_left_in_its_mode_and_without_gradients(chgnet: Potential, 
     model.module.train(training)
     modes: list[bool] = []
     handle = model.head.register_forward_hook(lambda module, *_: modes.append(module.training))
-    predict(model, pairs[:2])
+    predict_samples(model, pairs[:2])
     handle.remove()
     assert modes == [False]
     assert model.module.training is training
@@ -99,14 +99,14 @@ def test_a_models_own_nan_is_seen(chgnet: Potential, pairs: Dataset) -> None:
     broken = copy.deepcopy(chgnet)
     with torch.no_grad():
         next(broken.head.parameters()).fill_(torch.nan)
-    (prediction,) = predict(broken, pairs[:1], ("energy", "forces"))
+    (prediction,) = predict_samples(broken, pairs[:1], ("energy", "forces"))
     assert np.isnan(prediction["energy"])
     assert np.isnan(prediction["forces"]).all()
 
 
 def test_no_frames_are_an_error(chgnet: Potential) -> None:
     with pytest.raises(DataError, match="the dataset is empty"):
-        predict(chgnet, [])
+        predict_samples(chgnet, [])
 
 
 def test_a_stress_that_is_no_number_is_seen(chgnet: Potential, pairs: Dataset) -> None:
@@ -114,6 +114,6 @@ def test_a_stress_that_is_no_number_is_seen(chgnet: Potential, pairs: Dataset) -
     diverged = copy.deepcopy(chgnet)
     with torch.no_grad():
         next(diverged.head.parameters()).fill_(torch.nan)
-    crystal, without_volume = predict(diverged, [pairs[0], MOLECULE])
+    crystal, without_volume = predict_samples(diverged, [pairs[0], MOLECULE])
     assert np.isnan(crystal["stress"]).all()
     assert set(without_volume) == {"energy", "forces", "magmom"}

@@ -18,15 +18,15 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models import pseudolabels
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.pseudolabels import (
     LARGEST_FORCE,
     diverse,
     encodable,
     farthest_points,
-    label,
     made_frames,
     own_frames,
+    pseudolabel,
     structure_features,
 )
 from matgraft.testing import sheets
@@ -43,8 +43,8 @@ CRUSHED = bulk("Si", "diamond", a=3.9)
 
 
 def test_labels_are_the_foundations_predictions(chgnet: Potential, pairs: Dataset) -> None:
-    labelled = label(chgnet, pairs[:2])
-    for sample, prediction in zip(labelled, predict(chgnet, pairs[:2].samples), strict=True):
+    labelled = pseudolabel(chgnet, pairs[:2])
+    for sample, prediction in zip(labelled, predict_samples(chgnet, pairs[:2].samples), strict=True):
         assert set(sample.labels) == {"energy", "forces", "stress", "magmom"}
         for name, value in prediction.items():
             np.testing.assert_allclose(sample.labels[name], value, atol=1e-6)
@@ -64,11 +64,11 @@ def test_a_slab_is_labelled_the_same_however_it_is_written(chgnet: Potential) ->
 
 def test_absurd_labels_are_left_out(chgnet: Potential, pairs: Dataset) -> None:
     crushed = Dataset((Sample(CRUSHED, {}), pairs[0]))
-    stress = predict(chgnet, crushed.samples)[0]["stress"]
+    stress = predict_samples(chgnet, crushed.samples)[0]["stress"]
     assert np.abs(stress).max() > pseudolabels.LARGEST_STRESS
-    assert [s.content for s in label(chgnet, crushed)] == [pairs[0].content]
+    assert [s.content for s in pseudolabel(chgnet, crushed)] == [pairs[0].content]
     with pytest.raises(DataError, match="nothing sensible on any of 1 frames"):
-        label(chgnet, crushed[:1])
+        pseudolabel(chgnet, crushed[:1])
 
 
 def test_a_made_set_holds_both_chemistries_and_nothing_absurd(chgnet: Potential) -> None:
@@ -126,7 +126,7 @@ def test_features_tell_structures_apart_and_are_standardised(chgnet: Potential, 
 
 
 def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pseudolabels, "predict", lambda *_, **__: pytest.fail("predicted again"))
+    monkeypatch.setattr(pseudolabels, "predict_samples", lambda *_, **__: pytest.fail("predicted again"))
     monkeypatch.setattr(pseudolabels, "make_structures", lambda *_, **__: pytest.fail("made again"))
 
 
@@ -184,5 +184,5 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
 def test_own_frames_lose_their_labels(chgnet: Potential, pairs: Dataset) -> None:
     labelled = own_frames(chgnet, pairs, 3)
     assert len(labelled) == 3
-    known = [float(p["energy"]) for p in predict(chgnet, labelled.samples)]
+    known = [float(p["energy"]) for p in predict_samples(chgnet, labelled.samples)]
     assert [float(sample.labels["energy"]) for sample in labelled] == pytest.approx(known, abs=1e-5)

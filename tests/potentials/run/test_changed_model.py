@@ -12,7 +12,7 @@ from tests.tampering import CHANGES, Change, changed, files_of
 
 from matgraft.core.errors import ChangedError, MatgraftError, RunError
 from matgraft.core.files import remove, write_text
-from matgraft.core.manifest import begin, judge
+from matgraft.core.manifest import begin, folder_state
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import BEGUN, Begun, RunFile, open_run
 from matgraft.potentials.models.potential import Potential
@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_with_its_manifest(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="killed"), open_run(tmp_path / "run", begun, resume=False):
         file.stage(tmp_path / "run", lambda: {"a": 1.0})
         raise OSError("killed")
-    assert BEGUN.read(tmp_path / "run").has_manifest and judge(tmp_path / "run").is_whole
+    assert BEGUN.read(tmp_path / "run").has_manifest and folder_state(tmp_path / "run").is_whole
     with open_run(tmp_path / "run", begun, resume=True):
         assert file.stage(tmp_path / "run", lambda: {"a": 2.0}) == {"a": 1.0}
         (tmp_path / "run" / "metrics.json").unlink()

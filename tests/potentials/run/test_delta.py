@@ -22,7 +22,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.model import ModelCard
 from matgraft.core.quantities import Array
 from matgraft.core.report.markdown import to_markdown
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.audit.cheap import cheap_label
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.delta import differences
@@ -96,7 +96,7 @@ def run(file: Path, chgnet: Potential) -> Iterator[Path]:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conduct, "load_potential", lambda name: chgnet)
-        conduct.tune(make_recipe(None, options, verb="tune").named()[0], file.parent / "run", quiet=True)
+        conduct.tune_frames(make_recipe(None, options, verb="tune").named()[0], file.parent / "run", quiet=True)
     yield file.parent / "run"
 
 
@@ -142,12 +142,12 @@ def test_cheap_method_and_correction_are_the_sum_that_was_scored(run: Path, tmp_
 def test_what_a_correction_cannot_do_is_refused(
     run: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targets, "refuse", lambda backbone, to: None)  # CHGNet has no such target at all
+    monkeypatch.setattr(targets, "refuse_target", lambda backbone, to: None)  # CHGNet has no such target at all
     for target in ("lammps", "torch-sim"):
         with pytest.raises(OptionError, match="would run on the correction alone"):
             export(run, target, tmp_path / "out")
     with pytest.raises(OptionError, match=r"is a correction to lj_energy, lj_forces, lj_stress, and no foundation"):
-        conduct.tune(
+        conduct.tune_frames(
             make_recipe(None, [f"train={file}", f"foundation={run}"], verb="tune"), tmp_path / "next", quiet=True
         )
 
@@ -252,7 +252,7 @@ def test_energies_no_more_than_reference_energies_say_nothing_of_a_unit() -> Non
         Sample(Atoms(formula), {"energy": np.array(energy)}, cheap={"energy": np.array(30 * energy)})
         for formula, energy in (("SiOMg", -17.3), ("SiO2Mg", -21.9), ("Si2OMg", -25.1))
     ]
-    assert [one.outcome for one in audit(Dataset(frames), None, looks=[cheap_label])] == ["not applicable"]
+    assert [one.outcome for one in run_looks(Dataset(frames), None, looks=[cheap_label])] == ["not applicable"]
 
 
 def test_what_cannot_be_meant(file: Path, tmp_path: Path) -> None:
@@ -287,9 +287,9 @@ def test_the_cheap_label_is_looked_at(file: Path, factor: float, outcome: str, s
         return replace(sample, cheap={**sample.cheap, "energy": factor * sample.cheap["energy"]})
 
     frames = read(file, delta={"energy": "lj_energy", "forces": "lj_forces"}).map(scaled)
-    (found,) = [one for one in audit(frames, None, looks=[cheap_label]) if one.outcome == outcome]
+    (found,) = [one for one in run_looks(frames, None, looks=[cheap_label]) if one.outcome == outcome]
     assert said in found.evidence
     if factor == 1 / HARTREE:
         assert found.blocks and found.actions[0].settings == {"delta.units.energy": "Hartree"}
-    plain = audit(read(file), None, looks=[cheap_label])
+    plain = run_looks(read(file), None, looks=[cheap_label])
     assert [one.outcome for one in plain] == ["not applicable"]

@@ -18,14 +18,14 @@ from matgraft.core.errors import AuditError, DataError, OptionError
 from matgraft.core.findings import Finding
 from matgraft.core.machine import Memory
 from matgraft.potentials.audit import structures
-from matgraft.potentials.audit.audit import FIRST, audit
+from matgraft.potentials.audit.audit import FIRST, run_looks
 from matgraft.potentials.data.crowds import StructureBytes, WrappedAtoms
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.run import conduct, evaluation, frames
-from matgraft.potentials.run.conduct import audit_file, tune
+from matgraft.potentials.run.conduct import audit_file, tune_frames
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.frames import refuse_too_large
 from matgraft.potentials.run.remedies import unwanted_warns
@@ -73,7 +73,7 @@ def test_what_blocks_without_a_network_loads_none(tmp_path: Path, matgraft: Call
     assert by_code["duplicates"].outcome == "passed"
     assert by_code["force-unit"].evidence == "the foundation is not asked before this is put right: non-finite"
     with pytest.raises(AuditError, match=r"(?s)non-finite.*option: 'audit.drop=\[3\]'"):
-        tune(Recipe(train=str(file)), tmp_path / "run")
+        tune_frames(Recipe(train=str(file)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     code, out, err = matgraft("audit", file)
     assert code == 1 and "NaN or infinity" in out
@@ -89,7 +89,7 @@ def test_frames_to_judge_on_are_looked_at_too(tmp_path: Path, monkeypatch: pytes
     (blocks,) = [one for one in found if one.blocks]
     assert (blocks.code, blocks.part, blocks.option) == ("non-finite", "test", "'audit.drop_test=[3]'")
     with pytest.raises(AuditError, match="of the test frames"):
-        tune(recipe, tmp_path / "run")
+        tune_frames(recipe, tmp_path / "run")
     monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
     (tmp_path / "recipe.yaml").write_text(f"train: {train}\n")
     with pytest.raises(DataError, match=r"(?s)non-finite.*audit.drop_test=\[3\]"):
@@ -113,7 +113,7 @@ def test_lengths_in_another_unit_block_within_a_second(
     options = [shlex.split(line.split("option: ")[1]) for line in out.splitlines() if "option: " in line]
     assert options == [[f"units.length={right}"]], "most frames are not left out"
     dataset = read(tmp_path / "a.extxyz", units={"length": right})
-    found = {one.code: one for one in audit(dataset, None, looks=FIRST)}
+    found = {one.code: one for one in run_looks(dataset, None, looks=FIRST)}
     assert found["outlier-distance"].outcome == "passed"
 
 
@@ -125,7 +125,7 @@ def test_a_name_that_nothing_stands_behind_is_refused_before_frames_are_read() -
 def test_comparing_frames_says_what_memory_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structures, "available_memory", lambda: Memory(10_000, "the job"))
     dataset = Dataset(tuple(Sample(one, {"energy": np.array(-40.0)}) for one in crystals()))
-    (found,) = audit(dataset, None, looks=(structures.duplicates,))
+    (found,) = run_looks(dataset, None, looks=(structures.duplicates,))
     assert found.outcome == "not applicable" and "that the job leaves: give the job more memory" in found.evidence
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from matgraft.cli import app
 from matgraft.core.errors import OptionError
 from matgraft.potentials.recipe import make_recipe
-from matgraft.potentials.run import tune
+from matgraft.potentials.run import tune_frames
 
 SIGE = Path(__file__).resolve().parents[3] / "examples" / "data" / "sige"
 
@@ -72,7 +72,7 @@ def test_the_screen_says_what_was_chosen() -> None:
 )
 def test_options_that_would_do_nothing(tmp_path: Path, options: list[str], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        tune(make_recipe(None, options, train=str(few(tmp_path))), tmp_path / "run", quiet=True)
+        tune_frames(make_recipe(None, options, train=str(few(tmp_path))), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "audit.json").exists()
 
 

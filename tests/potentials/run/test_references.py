@@ -35,7 +35,7 @@ def _foundation(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(_: object, samples: list[Sample], __: object) -> list[dict[str, Any]]:
         return [{"energy": np.array(LONE[str(one.content.symbols)])} for one in samples]
 
-    monkeypatch.setattr(references, "predict", predict)
+    monkeypatch.setattr(references, "predict_samples", predict)
 
 
 def frames(*formulas: str, atoms: Mapping[str, float] | None = None) -> Dataset:
@@ -106,7 +106,7 @@ def test_a_foundation_that_knows_no_lone_atom_says_so(monkeypatch: pytest.Monkey
     def refuse(*_: object) -> None:
         raise DataError("atom 0 has no neighbour within 6 Å")
 
-    monkeypatch.setattr(references, "predict", refuse)
+    monkeypatch.setattr(references, "predict_samples", refuse)
     with pytest.raises(
         OptionError, match=r"toy gives no energy of an isolated atom \(atom 0 has no neighbour"
     ) as raised:

@@ -24,7 +24,7 @@ from ase.io import write
 from matgraft.core.findings import Finding, Part
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.audit import run_looks
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.run import conduct
@@ -199,7 +199,7 @@ def must_cure(call: Call, code: str, *words: object) -> None:
 
 
 def test_every_look_has_a_case() -> None:
-    codes = {finding.code for finding in audit(_clean(), None)} | {"not-encodable"}
+    codes = {finding.code for finding in run_looks(_clean(), None)} | {"not-encodable"}
     assert codes == {*CURED, *BY_FILE, *OF_DIFFERENCES, *IN_WORDS}
 
 

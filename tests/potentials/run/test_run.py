@@ -159,7 +159,7 @@ def test_a_run_with_a_verdict_goes_on_where_something_is_missing(
     for name in {"fit.json", "metrics.json", "checks.json", "model"} - {gone}:
         (tmp_path / name).mkdir() if name == "model" else (tmp_path / name).write_text("{}")
     done: list[str] = []
-    monkeypatch.setattr(conduct, "tune", lambda *_, **__: done.append("tune"))
+    monkeypatch.setattr(conduct, "tune_frames", lambda *_, **__: done.append("tune"))
     monkeypatch.setattr(conduct, "write_report", lambda _: done.append("report"))
     conduct.resume_run(tmp_path)
     assert done == ["tune" if gone else "report"]

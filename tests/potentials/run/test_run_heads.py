@@ -24,11 +24,11 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.exports import export
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.report.facts import read_facts
 from matgraft.potentials.report.screen import run_facts, show_run
-from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
+from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune_frames
 from matgraft.potentials.run.fitting import refuse_idle_options
 from matgraft.potentials.run.frames import read_parts
 from matgraft.potentials.run.references import references_for
@@ -81,13 +81,13 @@ def run(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     (mixed,) = [finding for finding in findings if finding.code == "theory-stated"]
     assert mixed.blocks and mixed.option == "strategy.name=multihead heads.by=theory"
     out = tmp_path_factory.mktemp("runs") / "mixed"
-    tune(recipe(files, *shlex.split(mixed.option)), out, quiet=True)
+    tune_frames(recipe(files, *shlex.split(mixed.option)), out, quiet=True)
     return out
 
 
 def test_the_same_frames_are_refused_by_one_head(files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"theory-stated: 2 levels of theory(.|\n)*strategy.name=multihead"):
-        tune(recipe(files), tmp_path / "runs" / "one", quiet=True)
+        tune_frames(recipe(files), tmp_path / "runs" / "one", quiet=True)
     assert list(tmp_path.iterdir()) == []  # the corrected command may name the same folder
 
 
@@ -122,7 +122,7 @@ def test_no_head_is_fallen_back_to(run: Path, files: list[Path], tmp_path: Path)
 
 
 def make_and_tune(files: list[Path], foundation: Path, tmp_path: Path) -> None:
-    tune(recipe(files, f"foundation={foundation}"), tmp_path / "next", quiet=True)
+    tune_frames(recipe(files, f"foundation={foundation}"), tmp_path / "next", quiet=True)
 
 
 @pytest.mark.parametrize("head", ["PBE", "r2SCAN"])
@@ -140,7 +140,7 @@ def test_a_head_is_a_plain_verified_model(run: Path, files: list[Path], tmp_path
     mine = table[(table["model"] == "tuned") & (table["config_type"] == ("pbe" if head == "PBE" else "scan"))]
     frames = read(files[head == "r2SCAN"])
     for _, row in mine.iterrows():
-        (again,) = predict(plain, [frames[int(row["index"])]])
+        (again,) = predict_samples(plain, [frames[int(row["index"])]])
         assert float(again["energy"]) == pytest.approx(row["energy"], abs=1e-4)
         np.testing.assert_allclose(again["forces"].ravel(), row["forces"], atol=1e-5)
     assert len(mine) > 0
@@ -218,9 +218,9 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
 def test_what_cannot_be_is_refused_before_any_prediction(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], error: Any, message: str
 ) -> None:
-    monkeypatch.setattr("matgraft.potentials.run.frames.predict", lambda *_, **__: pytest.fail("predicted"))
+    monkeypatch.setattr("matgraft.potentials.run.frames.predict_samples", lambda *_, **__: pytest.fail("predicted"))
     with pytest.raises(error, match=message):
-        tune(recipe(files, *options), tmp_path / "run", quiet=True)
+        tune_frames(recipe(files, *options), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()  # so that the next try needs no other name
 
 
@@ -228,7 +228,9 @@ def test_one_level_of_theory_needs_the_foundations_own_head(files: list[Path], t
     with pytest.raises(
         OptionError, match=r"one head by theory(.|\n)*option: strategy.name=full (.|\n)*heads.by=trajectory"
     ):
-        tune(recipe(files[:1], "strategy.name=multihead", "heads.foundation=false"), tmp_path / "run", quiet=True)
+        tune_frames(
+            recipe(files[:1], "strategy.name=multihead", "heads.foundation=false"), tmp_path / "run", quiet=True
+        )
 
 
 # --------------------------------------------------- the foundation's own head
@@ -238,7 +240,7 @@ def test_one_level_of_theory_needs_the_foundations_own_head(files: list[Path], t
 def original(chosen: Dataset, chgnet: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frames with labels that the foundation might have learned from: near its own, but not these."""
     frames = []
-    for sample, known in zip(chosen, predict(chgnet, chosen.samples), strict=True):
+    for sample, known in zip(chosen, predict_samples(chgnet, chosen.samples), strict=True):
         atoms = sample.content.copy()
         atoms.info["REF_energy"] = float(known["energy"]) + 0.03 * len(atoms)
         atoms.arrays["REF_forces"] = 1.2 * known["forces"]
@@ -257,7 +259,7 @@ def own(files: list[Path], original: Path, tmp_path_factory: pytest.TempPathFact
     assert "by R2SCAN; chgnet:0.3.0 knows PBE" in told.evidence
     out = tmp_path_factory.mktemp("runs") / "own"
     options = [told.option, f"replay.file={original}", "replay.labels=file", "forgetting.size=8"]
-    tune(recipe(files[1:], *options), out, quiet=True)
+    tune_frames(recipe(files[1:], *options), out, quiet=True)
     return out
 
 
@@ -271,7 +273,7 @@ def test_the_foundation_has_a_plain_model_of_its_own(own: Path, files: list[Path
     assert torch.equal(kept.references, chgnet.references)
     frame = read(files[0])[0]
     ours, theirs, scan = (
-        float(predict(model, [frame])[0]["energy"]) / frame.n_atoms for model in (kept, chgnet, tuned)
+        float(predict_samples(model, [frame])[0]["energy"]) / frame.n_atoms for model in (kept, chgnet, tuned)
     )
     assert abs(ours - theirs) < 0.5 < abs(scan - theirs)  # r2SCAN's labels lie elsewhere by 30 eV/atom and more
 
@@ -314,9 +316,9 @@ def test_a_run_with_the_foundations_own_head_resumes(own: Path, tmp_path: Path) 
 def test_one_head_of_another_functional_rehearses_nothing_and_the_option_that_is_named_works(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chgnet: Potential, options: list[str]
 ) -> None:
-    monkeypatch.setattr("matgraft.potentials.run.frames.predict", lambda *_, **__: pytest.fail("predicted"))
+    monkeypatch.setattr("matgraft.potentials.run.frames.predict_samples", lambda *_, **__: pytest.fail("predicted"))
     with pytest.raises(OptionError, match=r"R2SCAN, chgnet:0\.3\.0 is of PBE(.|\n)*option: heads.foundation=true"):
-        tune(recipe(files[1:], *options), tmp_path / "run", quiet=True)
+        tune_frames(recipe(files[1:], *options), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     asked = recipe(files[1:], *options, "heads.foundation=true")
     refuse_idle_options(asked, chgnet, *read_parts(asked))  # raises nothing
@@ -355,7 +357,9 @@ def test_a_test_frame_of_an_unknown_head_is_refused_before_training(
 ) -> None:
     other = written(chosen[:2], tmp_path / "other.extxyz", 1.0, 0.0, hybrid="HSE06")
     with pytest.raises(DataError, match=r"2 frames to score on(.|\n)*HSE06(.|\n)*allowed: PBE, r2SCAN"):
-        tune(recipe(files, "strategy.name=multihead", "split.test=0.1", f"test={other}"), tmp_path / "run", quiet=True)
+        tune_frames(
+            recipe(files, "strategy.name=multihead", "split.test=0.1", f"test={other}"), tmp_path / "run", quiet=True
+        )
 
 
 def test_the_command_that_repeats_a_run_of_several_files(files: list[Path]) -> None:
@@ -430,20 +434,20 @@ def test_a_head_that_became_worse_is_in_the_outcome_and_in_the_first_sentence(
 def test_other_strategies_have_heads_where_they_are_asked_for(files: list[Path], tmp_path: Path) -> None:
     """Low-rank updates of one body and of each readout, merged into a plain model a head."""
     out = tmp_path / "run"
-    tune(recipe(files, "strategy.name=lora", "strategy.rank=2", "heads.by=theory"), out, quiet=True)
+    tune_frames(recipe(files, "strategy.name=lora", "strategy.rank=2", "heads.by=theory"), out, quiet=True)
     fit, metrics = (json.loads((out / name).read_text()) for name in ("fit.json", "metrics.json"))
     assert 0 < fit["parameters_trained"] < 0.2 * fit["parameters_total"]
     assert set(metrics["heads"]) == {"PBE", "r2SCAN"}
     ours, theirs = load(f"{out}#PBE"), load(f"{out}#r2SCAN")
     assert any(torch.equal(a, b) for a, b in zip(ours.module.parameters(), theirs.module.parameters(), strict=True))
     frame = read(files[0])[0]
-    pbe, scan = (float(predict(model, [frame])[0]["energy"]) / frame.n_atoms for model in (ours, theirs))
+    pbe, scan = (float(predict_samples(model, [frame])[0]["energy"]) / frame.n_atoms for model in (ours, theirs))
     assert scan - pbe < -20  # the labels of the second head lie 30 eV/atom and a fifth of the energy lower
 
 
 def test_heads_rehearse_what_the_foundation_knew(files: list[Path], tmp_path: Path) -> None:
     """Whatever their references: before the first step the frames rehearsed have no loss under any head."""
-    tune(recipe(files, "strategy.name=multihead", "replay.size=8"), tmp_path / "run", quiet=True)
+    tune_frames(recipe(files, "strategy.name=multihead", "replay.size=8"), tmp_path / "run", quiet=True)
     rehearsed = json.loads((tmp_path / "run" / "fit.json").read_text())["replay"]
     losses = pd.read_csv(tmp_path / "run" / "history.csv")["replay_loss"]
     assert 6 <= rehearsed["n_frames"] <= 8

@@ -15,9 +15,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from matgraft.core.errors import OptionError
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import make_recipe
-from matgraft.potentials.run import evaluate_run, tune
+from matgraft.potentials.run import evaluate_run, tune_frames
 from matgraft.potentials.run_files import METRICS, SEEN, SPLIT
 from matgraft.potentials.scoring.table import read_predictions
 
@@ -41,7 +41,7 @@ def frames(chgnet: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     for atoms in cells:
         atoms.positions += 0.1 * rng.standard_normal((2, 3))
-    labels = predict(chgnet, [Sample(atoms, {}) for atoms in cells])
+    labels = predict_samples(chgnet, [Sample(atoms, {}) for atoms in cells])
     for i, (atoms, label) in enumerate(zip(cells, labels, strict=True)):
         atoms.info |= {"trajectory": f"run {i // 3}", "temperature": 1500 if i >= 12 else 300}
         atoms.calc = SinglePointCalculator(atoms, energy=float(label["energy"]), forces=1.5 * label["forces"])
@@ -56,7 +56,7 @@ def run(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "hold"
     options = ("split.hold=temperature=1500", "scores.by=temperature,element")
-    tune(make_recipe(None, [f"train={frames}", *QUICK, *options], verb="tune"), folder, quiet=True)
+    tune_frames(make_recipe(None, [f"train={frames}", *QUICK, *options], verb="tune"), folder, quiet=True)
     return folder
 
 
@@ -99,7 +99,7 @@ def test_what_no_frame_says_is_refused_before_a_model_is_loaded(frames: Path, tm
         (["split.hold=temperature=2000"], "no frame has temperature=2000"),
     ):
         with pytest.raises(OptionError, match=message):
-            tune(make_recipe(None, [f"train={frames}", *QUICK, *options]), tmp_path / "run", quiet=True)
+            tune_frames(make_recipe(None, [f"train={frames}", *QUICK, *options]), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

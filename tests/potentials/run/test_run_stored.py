@@ -18,9 +18,9 @@ from matgraft.core.errors import OptionError
 from matgraft.core.settings import validated
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run import tune
+from matgraft.potentials.run import tune_frames
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def frames(chgnet: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = [Atoms("Si2", scaled_positions=[[0, 0, 0], [0.25] * 3], cell=_cell(rng), pbc=True) for _ in range(12)]
     for atoms in cells:
         atoms.positions += 0.1 * rng.standard_normal((2, 3))
-    labels = predict(chgnet, [Sample(atoms, {}) for atoms in cells])
+    labels = predict_samples(chgnet, [Sample(atoms, {}) for atoms in cells])
     for i, (atoms, label) in enumerate(zip(cells, labels, strict=True)):
         atoms.info["trajectory"] = f"run {i // 3}"
         atoms.calc = SinglePointCalculator(atoms, energy=float(label["energy"]), forces=1.5 * label["forces"])
@@ -60,7 +60,7 @@ def test_a_run_from_a_store_is_the_run_from_the_file(frames: Path, tmp_path: Pat
     assert packed.exit_code == 0, packed.output
     assert json.loads(packed.output)["n_frames"] == 12
     for name, train in (("file", frames), ("store", tmp_path / "frames.h5")):
-        tune(recipe(train), tmp_path / name, quiet=True)
+        tune_frames(recipe(train), tmp_path / name, quiet=True)
     facts = ("split.json", "references.json", "metrics.json", "coverage.json")
     for name in facts:
         assert json.loads((tmp_path / "store" / name).read_text()) == json.loads((tmp_path / "file" / name).read_text())

@@ -225,7 +225,7 @@ def test_isolated_atoms_are_not_scored_and_give_the_shift_where_that_is_asked(
     found = evaluate_models(["chgnet"], [file])
     assert found.models[0].scores.test["n_frames"] == 18 and any("isolated atoms" in one for one in found.notes)
     monkeypatch.setattr(
-        "matgraft.potentials.run.references.predict",
+        "matgraft.potentials.run.references.predict_samples",
         lambda _, atoms, __: [{"energy": np.array(1.0)}] * len(atoms),
     )
     (model,) = evaluate_models(["chgnet"], [file], ["references.mode=isolated"]).models

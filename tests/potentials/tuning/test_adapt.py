@@ -24,7 +24,7 @@ from matgraft.core.training.strategy import Feature, Full, ParamGroup, Partial
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning import step_zero
 from matgraft.potentials.tuning.adapt import adapt
@@ -101,7 +101,7 @@ def test_a_preparation_that_changes_the_model_stops_the_run(
 def test_a_change_of_the_forces_alone_is_seen(
     chgnet: Potential, pairs: Dataset, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = step_zero.predict
+    real = step_zero.predict_samples
 
     def bent(model: Potential, *arguments: Any, **options: Any) -> Any:
         found = real(model, *arguments, **options)
@@ -109,7 +109,7 @@ def test_a_change_of_the_forces_alone_is_seen(
             found[-1]["forces"] = found[-1]["forces"] + 2e-3
         return found
 
-    monkeypatch.setattr(step_zero, "predict", bent)
+    monkeypatch.setattr(step_zero, "predict_samples", bent)
     with pytest.raises(StepZeroError, match=r"0\.002 eV/Å"):
         adapt(chgnet, pairs[:3], pairs[3:])
 
@@ -146,7 +146,7 @@ def test_the_parent_is_untouched(chgnet: Potential, pairs: Dataset, tmp_path: Pa
 def test_references_are_refitted_on_residuals_by_default(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
     """Frames labelled by the foundation itself, plus a planted shift: it comes back, and the energies agree."""
     planted = {"Si": -130.0, "Ge": 2.5}
-    predictions = predict(chgnet, pairs.samples)
+    predictions = predict_samples(chgnet, pairs.samples)
     labelled = Dataset(
         tuple(
             sample.with_labels(energy=p["energy"] + sum(planted[s] for s in sample.content.symbols))
@@ -155,7 +155,7 @@ def test_references_are_refitted_on_residuals_by_default(chgnet: Potential, pair
     )
     result = adapt(chgnet, labelled[:4], labelled[4:])
     assert result.references.shift_eV == pytest.approx(planted, abs=1e-5)
-    for sample, prediction in zip(labelled, predict(result.backbone, labelled.samples), strict=True):
+    for sample, prediction in zip(labelled, predict_samples(result.backbone, labelled.samples), strict=True):
         assert float(prediction["energy"]) == pytest.approx(float(sample.labels["energy"]), abs=1e-4)
 
 
@@ -182,7 +182,7 @@ def test_without_energies_the_references_are_kept(chgnet: Potential, pairs: Data
 
 
 def test_frames_that_weigh_nothing_move_no_reference(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
-    known = predict(chgnet, pairs.samples, ("energy",))
+    known = predict_samples(chgnet, pairs.samples, ("energy",))
     samples = [s.with_labels(energy=p["energy"]).with_tags(kind="good") for s, p in zip(pairs, known, strict=True)]
     bad = [s.with_labels(energy=s.labels["energy"] + 40.0).with_tags(kind="bad") for s in samples]
     train = Dataset((*samples, *bad))
@@ -365,7 +365,7 @@ def test_groups_weigh_the_criterion_as_they_weigh_the_training(
     """A group of weight 0 has no say in which step is the best."""
     loss = LossSettings(forces=0, stress=0, groups={"kind=hot": 0.0})
     options: dict[str, Any] = {"strategy": strategy, "loss": loss, "epochs": 1, "processes": 1, "batch": 3}
-    known = predict(chgnet, pairs.samples, ("energy",))
+    known = predict_samples(chgnet, pairs.samples, ("energy",))
     frames = Dataset(
         tuple(
             s.with_labels(energy=p["energy"] + (20.0 if s.tags["kind"] == "hot" else 0.02))
@@ -385,13 +385,13 @@ def test_a_fit_that_helps_nothing_gives_the_shifted_foundation_back(
     chgnet: Potential, pairs: Dataset, strategy: str
 ) -> None:
     """The validation frames are what the foundation says already; the training frames pull it away from there."""
-    known = predict(chgnet, pairs.samples)
+    known = predict_samples(chgnet, pairs.samples)
     same = Dataset(tuple(s.with_labels(**p) for s, p in zip(pairs, known, strict=True)))
     options: dict[str, Any] = {"strategy": strategy, "epochs": 2, "processes": 1, "batch": 2}
     found = adapt(chgnet, pairs[:3], same[3:5], references=keep_references(pairs), **options)
     assert found.fit.best_step == 0
     assert [row["step"] for row in found.fit.history] == [0, 2, 4]
-    for old, new in zip(known, predict(found.backbone, pairs.samples), strict=True):
+    for old, new in zip(known, predict_samples(found.backbone, pairs.samples), strict=True):
         assert all(np.allclose(new[name], old[name], atol=1e-5) for name in old)
 
 

@@ -21,7 +21,7 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning import climb as climbing
 from matgraft.potentials.tuning import replay as replaying
 from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
@@ -85,7 +85,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fits]:
 @pytest.fixture(scope="module")
 def labelled(chgnet: Potential, pairs: Dataset) -> Part:
     """Frames labelled by the foundation itself, 1 eV/atom up: a rung is off by its own offset less one."""
-    known = predict(chgnet, pairs.samples)
+    known = predict_samples(chgnet, pairs.samples)
     samples = tuple(
         sample.with_labels(energy=p["energy"] + sample.n_atoms, forces=p["forces"], stress=p["stress"])
         for sample, p in zip(pairs, known, strict=True)
@@ -120,12 +120,12 @@ def test_errors_are_those_of_the_loop(chgnet: Potential, pairs: Dataset) -> None
     encoded = encode_all(chgnet, frames.samples)
     objective = FrameObjective(chgnet, frames, frames, loss, encoded, encoded)
     sums = objective.validation_sums(range(len(frames)), torch.device("cpu"))
-    found = validation_errors(frames, predict(chgnet, frames.samples), loss.weights(frames), loss)
+    found = validation_errors(frames, predict_samples(chgnet, frames.samples), loss.weights(frames), loss)
     assert found == pytest.approx(objective.validation_metrics(sums), rel=1e-5)
 
 
 def test_a_frame_without_a_cell_has_no_stress_to_judge(chgnet: Potential, pairs: Dataset) -> None:
-    known = predict(chgnet, pairs.samples)
+    known = predict_samples(chgnet, pairs.samples)
     loose = Dataset((Sample(pairs[0].content, {"energy": pairs[0].labels["energy"]}), *pairs[1:].samples))
     without = [{name: value for name, value in known[0].items() if name != "stress"}, *known[1:]]
     loss = LossSettings()
@@ -165,7 +165,7 @@ def test_a_baseline_that_is_no_number_names_its_frame(
 ) -> None:
     stand_in = fits()
     _, validation = labelled
-    known = [dict(one) for one in predict(chgnet, validation.samples)]
+    known = [dict(one) for one in predict_samples(chgnet, validation.samples)]
     known[1]["stress"] = known[1]["stress"] * float("nan")
     with pytest.raises(DataError, match="prediction of the stress is not finite") as error:
         up(chgnet, labelled, precomputed=Precomputed(on_validation=known))

@@ -22,9 +22,9 @@ from matgraft.core.training.objective import FitResult
 from matgraft.core.training.strategy import Full, MultiHead
 from matgraft.foundations import load_folder
 from matgraft.potentials.data.dataset import Dataset, concatenate
-from matgraft.potentials.exports import verify
+from matgraft.potentials.exports import verify_export
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.pseudolabels import made_frames
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning.adapt import adapt, shift_references
@@ -43,7 +43,7 @@ SLOPES = {"soft": 0.8, "stiff": 1.3}
 @pytest.fixture(scope="module")
 def contradictory(chgnet: Potential, pairs: Dataset) -> Dataset:
     """The same six structures under two heads, whose labels have other slopes and other references."""
-    known = predict(chgnet, pairs.samples)
+    known = predict_samples(chgnet, pairs.samples)
     mean = np.mean([one["energy"] for one in known])
     parts = []
     for head in SLOPES:
@@ -80,8 +80,8 @@ def test_each_head_starts_as_the_foundation_up_to_its_own_shift(chgnet: Potentia
     result = adapt(chgnet, contradictory, contradictory, strategy="multihead")
     assert isinstance(result.backbone, MultiHeadPotential)
     assert isinstance(result.references, HeadShifts)
-    before = predict(chgnet, contradictory.samples)
-    after = predict(result.backbone, contradictory.samples)
+    before = predict_samples(chgnet, contradictory.samples)
+    after = predict_samples(result.backbone, contradictory.samples)
     for sample, old, new in zip(contradictory, before, after, strict=True):
         shift = result.references.heads[sample.tags["head"]]
         assert float(new["energy"]) == pytest.approx(old["energy"] + shift.energy(sample.content.numbers), abs=1e-4)
@@ -166,9 +166,9 @@ def test_frames_of_one_batch_go_to_their_own_heads(many: MultiHeadPotential, con
     for parameter in many.head.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     many.references_at("stiff")[13] -= 7.0
-    together = predict(many, contradictory.samples)
+    together = predict_samples(many, contradictory.samples)
     for head in many.names:
-        alone = predict(many.at(head), contradictory.samples)  # in the same company, so that all rounds alike
+        alone = predict_samples(many.at(head), contradictory.samples)  # in the same company, so that all rounds alike
         own = [i for i, sample in enumerate(contradictory) if sample.tags["head"] == head]
         for ours, plain in ((together[i], alone[i]) for i in own):
             for name in ("energy", "forces", "stress"):
@@ -182,7 +182,7 @@ def test_contradictory_heads_are_both_fitted_better_than_by_one(chgnet: Potentia
     errors = {}
     for strategy in ("full", "multihead"):
         tuned = adapt(chgnet, frames, frames, strategy=strategy, epochs=8, batch=3, rate=3e-3, processes=1).backbone
-        found = predict(tuned, frames.samples)
+        found = predict_samples(tuned, frames.samples)
         for head in SLOPES:
             chosen = [(one, s.labels) for one, s in zip(found, frames, strict=True) if s.tags["head"] == head]
             for name in ("energy", "forces"):
@@ -222,7 +222,9 @@ def test_every_head_keeps_more_of_the_foundation_where_it_rehearses(
         assert isinstance(result.references, HeadShifts)
         changes.append(
             [
-                energy_change(shifted_labels(held_out, shift), predict(result.backbone.at(head), held_out.samples))
+                energy_change(
+                    shifted_labels(held_out, shift), predict_samples(result.backbone.at(head), held_out.samples)
+                )
                 for head, shift in result.references.heads.items()
             ]
         )
@@ -321,7 +323,9 @@ def test_the_foundations_own_head_starts_as_the_foundation_and_rehearses_alone(
     assert result.step_zero.n_frames == len(frames) + min(8, len(frames))
     plain = model.at("foundation")
     assert torch.equal(plain.references, chgnet.references)
-    for ours, theirs in zip(predict(plain, frames.samples), predict(chgnet, frames.samples), strict=True):
+    for ours, theirs in zip(
+        predict_samples(plain, frames.samples), predict_samples(chgnet, frames.samples), strict=True
+    ):
         assert float(ours["energy"]) == pytest.approx(float(theirs["energy"]), abs=1e-5)
 
 
@@ -352,7 +356,7 @@ def test_replay_keeps_the_foundations_own_head(
         replay = ReplaySettings(size=8, weight=weight)
         model = adapt(chgnet, frames[:5], frames[5:], strategy="multihead", replay=replay, **options).backbone
         assert isinstance(model, MultiHeadPotential)
-        lost.append(energy_change(held_out, predict(model.at("foundation"), held_out.samples)))
+        lost.append(energy_change(held_out, predict_samples(model.at("foundation"), held_out.samples)))
     assert 0 < lost[1] < 0.6 * lost[0], lost
 
 
@@ -369,17 +373,17 @@ def test_a_head_as_a_plain_model_survives_the_vendors_file(
     assert isinstance(many, MultiHeadPotential)
     assert tuned.trained < tuned.total
     # One by one: in other company a frame's forces of 5 eV/Å are rounded by 1e-5.
-    through_many = [predict(many, [sample])[0] for sample in contradictory]
+    through_many = [predict_samples(many, [sample])[0] for sample in contradictory]
     for head in many.names:
         plain = many.at(head)
         assert type(plain) is type(chgnet)
         assert set(plain.module.state_dict()) == set(chgnet.module.state_dict())
         save_folder(plain, tmp_path / head, lambda card: card.model_copy(update={"elements": ("Si", "Ge")}))
-        verify(plain, tmp_path / head)
+        verify_export(plain, tmp_path / head)
         again = load_folder(tmp_path / head)
         mine = [one for one, sample in zip(through_many, contradictory, strict=True) if sample.tags["head"] == head]
         for ours, sample in zip(mine, of_head(contradictory, head), strict=True):
-            (theirs,) = predict(again, [sample])
+            (theirs,) = predict_samples(again, [sample])
             for name in ("energy", "forces", "stress"):
                 np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
 
@@ -430,7 +434,7 @@ def test_heads_part_under_other_strategies_too(chgnet: Potential, contradictory:
     assert isinstance(result.backbone, MultiHeadPotential) and isinstance(result.references, HeadShifts)
     soft, stiff = (result.backbone.at(head) for head in SLOPES)
     sample = contradictory[0]
-    energies = [float(predict(model, [sample])[0]["energy"]) for model in (soft, stiff)]
+    energies = [float(predict_samples(model, [sample])[0]["energy"]) for model in (soft, stiff)]
     shifts = [shift.of(sample) for shift in result.references.heads.values()]
     assert abs(energies[0] - shifts[0] - energies[1] + shifts[1]) > 1e-3
     kept = [torch.equal(a, b) for a, b in zip(soft.module.parameters(), chgnet.module.parameters(), strict=True)]

@@ -14,7 +14,7 @@ from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES
 from matgraft.core.training.strategy import make_strategy
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.run.fitting import refuse_idle_options
 from matgraft.potentials.scoring.frame_errors import errors
@@ -30,7 +30,7 @@ THREE = tuple(name for name in POTENTIAL_QUANTITIES if name != MAGMOM.name)
 @pytest.fixture(scope="module")
 def magnetic(chgnet: Potential, pairs: Dataset) -> Dataset:
     """The pairs with a moment of -1 and 1 µB on their atoms, where CHGNet reads next to none; energies are its own."""
-    found = predict(chgnet, pairs.samples)
+    found = predict_samples(chgnet, pairs.samples)
     labelled = [
         sample.with_labels(**{name: own[name] for name in THREE}, magmom=np.array([-1.0, 1.0]))
         for sample, own in zip(pairs, found, strict=True)
@@ -49,7 +49,7 @@ def tuned(chgnet: Potential, magnetic: Dataset) -> TunedPotential:
 
 
 def rmse(model: Potential, frames: Dataset) -> float:
-    return metrics(errors(frames, predict(model, frames.samples)))["magmom_rmse_muB"]
+    return metrics(errors(frames, predict_samples(model, frames.samples)))["magmom_rmse_muB"]
 
 
 def test_moments_learn_where_frames_have_them(chgnet: Potential, magnetic: Dataset, tuned: TunedPotential) -> None:
@@ -65,7 +65,7 @@ def test_with_weight_0_the_readout_stays(chgnet: Potential, magnetic: Dataset) -
 
 
 def test_errors_are_of_sizes(chgnet: Potential, magnetic: Dataset, tmp_path: Path) -> None:
-    found = predict(chgnet, magnetic.samples)
+    found = predict_samples(chgnet, magnetic.samples)
     sizes = np.concatenate([one["magmom"] for one in found])
     assert rmse(chgnet, magnetic) == pytest.approx(float(np.sqrt(np.mean((sizes - 1.0) ** 2))))
     write_predictions(predictions_table({"test": (magnetic, {"untuned": found})}), tmp_path / "p.parquet")

@@ -14,7 +14,7 @@ from matgraft.core.training.batching import Budget
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning import objectives
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
@@ -31,7 +31,7 @@ def objective(chgnet: Potential, train: Dataset, held_out: Dataset, settings: Lo
 def square_errors(chgnet: Potential, dataset: Dataset) -> list[Mapping[str, float]]:
     """Mean squared errors of each frame and label, from plain predictions."""
     found = []
-    for sample, prediction in zip(dataset, predict(chgnet, dataset.samples), strict=True):
+    for sample, prediction in zip(dataset, predict_samples(chgnet, dataset.samples), strict=True):
         scale = {"energy": sample.n_atoms, "forces": 1, "stress": 1}
         errors = {name: (prediction[name] - label) / scale[name] for name, label in sample.labels.items()}
         found.append({name: float(np.mean(np.square(error))) for name, error in errors.items()})

@@ -25,7 +25,7 @@ from matgraft.core.training.strategy import STRATEGIES, ParamGroup, Partial, mak
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.pseudolabels import made_frames
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning.adapt import adapt
@@ -37,7 +37,7 @@ from matgraft.potentials.tuning.references import given_references
 from matgraft.potentials.tuning.replay import (
     ReplayObjective,
     ReplaySettings,
-    read_labelled,
+    read_rehearsed,
     rehearses,
     rehearsing_heads,
     replay_frames,
@@ -103,7 +103,7 @@ def test_a_file_is_rehearsed_by_the_foundations_labels(chgnet: Potential, pairs:
         frames.append(atoms)
     write(tmp_path / "bulk.extxyz", frames)
     found = replay_frames(chgnet, pairs, ReplaySettings(file=str(tmp_path / "bulk.extxyz")))
-    expected = [float(p["energy"]) for p in predict(chgnet, [Sample(atoms, {}) for atoms in frames])]
+    expected = [float(p["energy"]) for p in predict_samples(chgnet, [Sample(atoms, {}) for atoms in frames])]
     assert [float(sample.labels["energy"]) for sample in found] == pytest.approx(expected, abs=1e-4)
     two = replay_frames(chgnet, pairs, ReplaySettings(file=str(tmp_path / "bulk.extxyz"), size=2))
     assert len(two) == 2
@@ -157,7 +157,7 @@ def test_the_gradients_of_an_epoch_add_up_to_the_formulas(
 
     settings = FitSettings(rate=1.0, batch=batch, processes=1, **bounds)  # type: ignore[arg-type]
     groups = [ParamGroup("head", dict(moved.head.named_parameters()))]
-    loop = fitting.Loop(both, moved.module, groups, settings, Execution(Path(), seed=1), 0.0, False, 0.0)
+    loop = fitting.FitLoop(both, moved.module, groups, settings, Execution(Path(), seed=1), 0.0, False, 0.0)
     loop.fabric = SimpleNamespace(world_size=1, global_rank=0, device=CPU)  # type: ignore[assignment]
     loop.optimizer, loop.state = fitting.make_optimizer(groups, settings), loop._start()
     steps, found = loop._batches(0), torch.zeros_like(expected)
@@ -244,7 +244,7 @@ def test_a_larger_weight_forgets_less(chgnet: Potential, pairs: Dataset) -> None
         result = adapt(chgnet, pairs[:4], pairs[4:], replay=ReplaySettings(size=6, weight=weight), **options)
         assert result.replay and result.replay.loss_at_best
         losses.append(result.replay.loss_at_best)
-        found = predict(result.backbone, held_out.samples, ("energy",))
+        found = predict_samples(result.backbone, held_out.samples, ("energy",))
         changes.append(energy_change(shifted_labels(held_out, result.references), found))
     assert losses[1] < 0.01 * losses[0]
     assert changes[1] < 0.4 * changes[0]
@@ -354,7 +354,7 @@ def test_frames_without_labels_cannot_be_their_own_targets(chgnet: Potential, kn
     frames[0].info["energy"] = -1.0
     write(tmp_path / "bare.extxyz", frames)
     with pytest.raises(DataError, match=r"bare.extxyz frame 1: 7 of 8 frames to rehearse have neither"):
-        read_labelled(str(tmp_path / "bare.extxyz"), chgnet.card)
+        read_rehearsed(str(tmp_path / "bare.extxyz"), chgnet.card)
 
 
 def test_labels_without_a_file_are_not_read() -> None:

@@ -20,7 +20,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning import tangents
 from matgraft.potentials.tuning.adapt import adapt
@@ -246,7 +246,7 @@ def test_a_head_trained_on_tangents_has_better_forces(
     result = adapt(chgnet, data, data[:1], strategy="feature", epochs=40, batch=4)
     errors = {"forces": [], "energy": []}
     for model in (chgnet, result.backbone):
-        predictions = predict(model, data.samples)
+        predictions = predict_samples(model, data.samples)
         for name, found in errors.items():
             residuals = [p[name] - s.labels[name] for p, s in zip(predictions, data, strict=True)]
             found.append(float(np.sqrt(np.mean(np.square(residuals)))))

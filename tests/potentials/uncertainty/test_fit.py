@@ -16,7 +16,7 @@ from matgraft.core.registry import save_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.models.uncertainty import TENSORS, UNCERTAINTY, Uncertainty
 from matgraft.potentials.uncertainty.fit import Simulations, fit_uncertainty
@@ -60,7 +60,9 @@ def test_a_loaded_calculator_says_what_the_fit_says(
     atoms.calc = load_potential(folder).calculator(uncertainty=True)
     atoms.get_potential_energy()
     found = dict(atoms.calc.results)
-    expected = predict(chgnet, [frames[HALF], frames[0]], uncertainty=uncertainty)[0]  # in a batch with another frame
+    expected = predict_samples(chgnet, [frames[HALF], frames[0]], uncertainty=uncertainty)[
+        0
+    ]  # in a batch with another frame
     assert set(UNCERTAINTIES) <= found.keys()
     for name in UNCERTAINTIES:
         assert found[name] == pytest.approx(expected[name], rel=2e-3), name

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.loop import Loop
+from matgraft.core.training.loop import FitLoop
 from matgraft.core.training.objective import FitResult, Keep, Objective
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -52,4 +52,4 @@ def fit(
         If a worker died, or the loss is not a number.
     """
     with (execution or Execution()).in_folder() as placed:
-        return Loop(objective, module, list(groups), settings, placed, l2, keep, spent).launch()
+        return FitLoop(objective, module, list(groups), settings, placed, l2, keep, spent).launch()

@@ -45,7 +45,7 @@ LOG_SECONDS = 10.0
 
 
 @dataclass
-class Loop:
+class FitLoop:
     """One process of a fit."""
 
     objective: Objective

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.processes import cores, map_in_processes
-from matgraft.core.statistics import Units, mean_difference, numbered, sharing
+from matgraft.core.statistics import Units, mean_difference, numbered, shared_weights
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Rows
@@ -103,7 +103,7 @@ def fit_few_values(
     weights = np.full(len(MEMBERS), 1 / len(MEMBERS))
     spread = pooled(quantiles, list(weights))
     units = numbered(names.tolist())
-    counted = sharing(labels.weights, units)
+    counted = shared_weights(labels.weights, units)
     rule, deviation = (IntervalRule.of(spread, labels.y, part, counted, units) for part in (level, ONE_SIGMA))
     calibration = OutOfFoldCalibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)

@@ -1,6 +1,6 @@
 """A table cut into parts of rows, each of which any process reads by itself.
 
-    table = parted(Path("candidates.csv"))        # None: of a kind that is read at once
+    table = cut_into_parts(Path("candidates.csv"))        # None: of a kind that is read at once
     table.source(table.parts[7])                  # cells as text; the index holds the lines of the whole file
 
 Text is cut between rows, parquet between batches of its row groups. A part has a hash of its content, by which what was
@@ -88,7 +88,7 @@ class PartedTable(Frozen):
         return replace(source, cells=cells, faults=faults)
 
 
-def parted(path: Path, rows: int = ROWS) -> PartedTable | None:
+def cut_into_parts(path: Path, rows: int = ROWS) -> PartedTable | None:
     """Cut a table into parts; None where it is packed, in sheets, or not in UTF-8, and so is read at once.
 
     Raises

@@ -48,7 +48,7 @@ class Question:
     run, out
         Folder of the run, and the file that is written: .csv or .parquet.
     table
-        As it was cut (`parts.parted`).
+        As it was cut (`parts.cut_into_parts`).
     columns
         How it is read.
     where
@@ -105,7 +105,7 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
             can_skip = columns.reading.can_skip and len({one.line for one in bad}) < sum(part.rows for part in parts)
             refuse(bad, asked.table.path, alloy_cures(sum(part.alloys for part in facts)), can_skip=can_skip)
         results = (how.result(part, i) for i in targets for part in parts)
-        _write([manifest.check(one) for one in results if manifest.is_there(one)], asked.out)
+        _write([manifest.check_file(one) for one in results if manifest.is_there(one)], asked.out)
     remove(how.store)
     decisions = dict.fromkeys(one for part in facts for one in part.decisions)
     reading = TableReading(table=str(asked.table.path), decisions=tuple(decisions), skipped=tuple(bad))
@@ -123,7 +123,7 @@ def _kept(how: Asked, part: Part, targets: Iterable[int]) -> PartFacts | None:
             return None
         for one in (how.result(part, i) for i in targets):
             if manifest.is_there(one):  # of prompts, nothing may be asked of a target
-                manifest.check(one)
+                manifest.check_file(one)
         return PartFacts.model_validate_json(manifest.checked(how.facts(part)))
     except (ChangedError, ValidationError):
         return None

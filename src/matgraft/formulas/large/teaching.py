@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from matgraft.core.errors import ChangedError, OptionError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
-from matgraft.core.manifest import check, checked
+from matgraft.core.manifest import check_file, checked
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.large.parts import Part
 from matgraft.formulas.large.student import TAUGHT, Lesson, teach
@@ -77,7 +77,7 @@ def _kept(record: Path, files: Sequence[Path]) -> tuple[Closeness, ...]:
     """Return what was said of the students; none where they are not there, or not what was written."""
     try:
         for one in files:
-            check(one)
+            check_file(one)
         return Closenesses.model_validate_json(checked(record)).of
     except (OSError, ChangedError, ValidationError):
         return ()

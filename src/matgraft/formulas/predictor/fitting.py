@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from matgraft.core.errors import DataError
-from matgraft.core.statistics import Units, numbered, sharing
+from matgraft.core.statistics import Units, numbered, shared_weights
 from matgraft.formulas.domain.adaptation import choose_method
 from matgraft.formulas.domain.member import TargetDomain
 from matgraft.formulas.encoder import CompositionBackbone
@@ -153,7 +153,7 @@ def _calibrate(
 
     n = inner.n_weighed
     # Of a target domain importance weights say how much each row counts; else a unit of many rows counts as one.
-    counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
+    counted = shared_weights(labels.weights, units) if counting is None else labels.weights * counting
     weights, temperatures, priors = np.zeros(len(members)), np.ones(len(members)), np.ones(0)
     predictions = list(out_of_fold)
     if labels.n_classes:

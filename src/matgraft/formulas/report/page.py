@@ -96,7 +96,7 @@ def property_document(facts: PropertyReport) -> Document:
             *(further_sections(target.test, target.further, i) if target.test and target.further else []),
             *([domain_section(target, target.domain, i)] if target.domain else []),
             members_section(target.name, target, f"members-{i}"),
-            audit_section(target.name, facts.audit, i),
+            table_audit_section(target.name, facts.audit, i),
             *([suggested_section(facts.suggested[target.name], f"next-{i}")] if target.name in facts.suggested else []),
             labels_section(target, i),
             figures_section(target, facts.settings, i),
@@ -149,7 +149,7 @@ def _against(metrics: TargetMetrics) -> str:
     )
 
 
-def audit_section(name: str, audit: TableAudit | None, i: int) -> Section:
+def table_audit_section(name: str, audit: TableAudit | None, i: int) -> Section:
     """Return what the audit of the table found for a target."""
     findings = audit.targets.get(name) if audit else None
     blocks = [nothing(AUDIT.name)] if findings is None else finding_blocks(findings)

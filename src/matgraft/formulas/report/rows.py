@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.files import whole
-from matgraft.core.manifest import check
+from matgraft.core.manifest import check_file
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.predictor.members import Tuned
@@ -198,7 +198,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     words = {"formula": str, "truth": str, "value": str, "target": str, "fold": str}
-    return pd.read_csv(check(path), dtype=words, keep_default_na=False, na_values=[""])
+    return pd.read_csv(check_file(path), dtype=words, keep_default_na=False, na_values=[""])
 
 
 def write_vectors(formulas: Sequence[str], vectors: NDArray[Any], path: Path) -> None:

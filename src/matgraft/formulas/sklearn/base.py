@@ -15,15 +15,15 @@ from sklearn.utils.validation import _check_sample_weight, _check_y, validate_da
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.formula import Formula, FormulaError
-from matgraft.formulas.sklearn.covariates import Array, Covariate, encode_covariates, learn_covariates
+from matgraft.formulas.sklearn.covariates import Array, Covariate, encode_places, learn_covariates
 from matgraft.formulas.sklearn.tables import (
     FormulaColumns,
     InputTable,
     Name,
-    as_table,
     find_columns,
     is_missing,
     same_columns,
+    table_of,
 )
 
 Parse = Callable[[str], Formula]
@@ -61,7 +61,7 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
         ValueError
             If X holds no column of formulas, something that is no formula, or covariates that cannot be used.
         """
-        table = as_table(X)
+        table = table_of(X)
         validate_data(self, table.for_checks, reset=True, skip_check_array=True, **y)
         self._columns = self._find(table)
         if hasattr(self, "covariates"):
@@ -78,7 +78,7 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a column is missing, and else as of `_read_to_fit`.
         """
-        table = as_table(X)
+        table = table_of(X)
         columns = same_columns(table, self._columns, self.formula)
         if columns is None:
             validate_data(self, table.for_checks, reset=False, skip_check_array=True)
@@ -99,8 +99,10 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
     def _read(self, table: InputTable, columns: FormulaColumns, parse: Parse) -> tuple[list[Formula], Array]:
         if not len(table.cells):
             raise DataError(f"X has 0 sample(s) (shape={table.cells.shape}) while a minimum of 1 is required.")
-        covariates = encode_covariates(table.cells, columns.covariates, self._code)
-        return [parsed(item, row, parse) for row, item in enumerate(table.cells.iloc[:, columns.formula])], covariates
+        covariates = encode_places(table.cells, columns.covariates, self._code)
+        return [
+            parsed_row(item, row, parse) for row, item in enumerate(table.cells.iloc[:, columns.formula])
+        ], covariates
 
 
 def _warn_of_others(table: InputTable, columns: FormulaColumns) -> None:
@@ -115,7 +117,7 @@ def _warn_of_others(table: InputTable, columns: FormulaColumns) -> None:
         )
 
 
-def parsed(item: Any, row: int, parse: Parse) -> Formula:
+def parsed_row(item: Any, row: int, parse: Parse) -> Formula:
     """Return the formula of a row: a text, a `Formula`, or a mapping of elements to amounts such as a Composition.
 
     Raises

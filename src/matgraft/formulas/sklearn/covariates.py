@@ -58,7 +58,7 @@ def learn_covariates(cells: pd.DataFrame, places: Sequence[int], *, impute: bool
     return tuple(_learned(cells.iloc[:, place], _named(cells, k, place), impute) for k, place in enumerate(places))
 
 
-def encode_covariates(cells: pd.DataFrame, places: Sequence[int], code: Sequence[Covariate]) -> Array:
+def encode_places(cells: pd.DataFrame, places: Sequence[int], code: Sequence[Covariate]) -> Array:
     """Return (n, width) numbers.
 
     Raises

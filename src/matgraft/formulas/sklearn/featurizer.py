@@ -25,7 +25,7 @@ from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.sklearn.base import OfFormulas
 from matgraft.formulas.sklearn.covariates import Array
 from matgraft.formulas.sklearn.errors import as_value_errors
-from matgraft.formulas.sklearn.tables import Name, as_table
+from matgraft.formulas.sklearn.tables import Name, table_of
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "descriptors": ("magpie", "fractions", "bonding"),
@@ -103,7 +103,7 @@ class CompositionFeaturizer(TransformerMixin, OfFormulas):  # type: ignore[misc]
     def _formulas(self, X: Any) -> list[Formula]:
         if hasattr(self, "_columns"):
             return self._read_fitted(X, parse_plain)[0]
-        table = as_table(X)
+        table = table_of(X)
         return self._read(table, self._find(table), parse_plain)[0]
 
     def _encoder(self, wanted: Sequence[str]) -> CompositionBackbone | None:

@@ -58,7 +58,7 @@ class FormulaColumns:
     names: tuple[str, ...] = ()
 
 
-def as_table(X: Any) -> InputTable:
+def table_of(X: Any) -> InputTable:
     """Return X as a table.
 
     A sequence, a Series or an array of one dimension is a column of formulas; so is a list of mappings of elements to

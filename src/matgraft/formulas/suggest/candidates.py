@@ -13,7 +13,7 @@ import pandas as pd
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
-from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, listed
+from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, formula_list
 from matgraft.formulas.predictor.out_of_fold import identities
 from matgraft.formulas.queries import open_queries, plainly
 from matgraft.formulas.report.suggested import Made
@@ -123,7 +123,7 @@ def gather_candidates(
         path = Path(given)
         texts, cells = _rows_of(model, path, columns or ColumnNames())
     else:
-        texts = listed(given)
+        texts = formula_list(given)
     if isinstance(given, pd.DataFrame) and cells is not None:
         texts = list(cells[formula_column(cells, columns.formula if columns else None, IN_MEMORY)])
     file = None if path in (None, IN_MEMORY) else str(path)

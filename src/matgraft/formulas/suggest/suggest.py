@@ -118,7 +118,7 @@ def suggest(
 
 
 @works_in("run")
-def keep(run: Path, found: Suggested) -> None:
+def keep_suggestions(run: Path, found: Suggested) -> None:
     """Write suggestions into the run folder, in the place of earlier ones for the target, and its page anew."""
     before = SUGGESTIONS.find(run) or Suggestions()
     SUGGESTIONS.write(run, Suggestions(targets={**before.targets, found.target: found}))

@@ -116,7 +116,7 @@ class ReadCell(NamedTuple):
     form: str = ""
 
 
-def look(text: str, decimal: Mark = ".") -> ReadCell:
+def seems(text: str, decimal: Mark = ".") -> ReadCell:
     """Return what one cell seems to be, by a decimal mark."""
     if len(text) > LONGEST:
         return ReadCell("several" if text[0] + text[-1] in ("[]", "()", "{}") else "word")

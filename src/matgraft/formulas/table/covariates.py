@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
-from matgraft.formulas.table.names import require
+from matgraft.formulas.table.names import require_column
 from matgraft.formulas.table.numbers import EMPTY, NO_NUMBER, Marks, is_numeric, numbers_in
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def covariate_code(cells: pd.DataFrame, names: Sequence[str], path: Path) -> dic
     """
     code: dict[str, tuple[str, ...]] = {}
     for name in names:
-        column = cells[require(cells, name, path)]
+        column = cells[require_column(cells, name, path)]
         if is_numeric(column, ranges=False):
             code[name] = ()
             continue
@@ -82,7 +82,7 @@ def fills(cells: pd.DataFrame, code: Mapping[str, Sequence[str]], path: Path, ma
     """Return what stands in for a missing value: the median of a column of numbers, `MISSING_WORD` among words."""
     found: dict[str, float | str] = {}
     for name, words in code.items():
-        column = cells[require(cells, name, path)]
+        column = cells[require_column(cells, name, path)]
         if words:
             if missing_words(column).any():
                 found[name] = MISSING_WORD
@@ -106,7 +106,7 @@ def encode(
     gone: dict[str, tuple[int, ...]] = {}
     decisions: list[Decision] = []
     for name, words in code.items():
-        column = cells[require(cells, name, path)]
+        column = cells[require_column(cells, name, path)]
         lack = (missing_words(column) if words else missing_number(column)).to_numpy()
         stand_in = (fill or {}).get(name)
         if lack.any() and stand_in is None:

@@ -43,7 +43,7 @@ _OFTEN = set("°±µ²³·×äöüßÄÖÜéèêàçñåøæÅØ")
 """Signs that Western tables hold; dashes and quotes of Windows are first bytes of Japanese letters as well."""
 
 
-def as_text(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
+def decoded(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
     """Return a file as text with lines that end in a line feed, and what was decided.
 
     Raises

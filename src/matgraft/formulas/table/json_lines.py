@@ -25,7 +25,7 @@ MOST_NESTED = 5
 _REMEDY = 'write one record a line: {"formula": "Fe2O3", "gap": 2.1}'
 
 
-def read_json(text: str, path: Path) -> pd.DataFrame:
+def read_json_cells(text: str, path: Path) -> pd.DataFrame:
     """Return the cells of records; the index holds the lines; of an array, the record as of a table with a header.
 
     Raises

@@ -36,7 +36,7 @@ def matching(cells: pd.DataFrame, name: str) -> list[str]:
     return []
 
 
-def require(cells: pd.DataFrame, name: str, path: Path) -> str:
+def require_column(cells: pd.DataFrame, name: str, path: Path) -> str:
     """Return the column that a name means.
 
     Raises
@@ -60,9 +60,9 @@ def require(cells: pd.DataFrame, name: str, path: Path) -> str:
 
 
 def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
-    """Return the name of the column that holds the formulas; errors as of `require`."""
+    """Return the name of the column that holds the formulas; errors as of `require_column`."""
     if name is not None:
-        return require(cells, name, path)
+        return require_column(cells, name, path)
     if (found := known_formula_column(cells)) is not None:
         return found
     likely = [str(column) for column in cells.columns if len(cells) and _is_formula(cells[column].iloc[0])]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, Seems, look
+from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, Seems, seems
 from matgraft.formulas.table.faults import BadCell, Decision
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def is_numeric(column: pd.Series, *, ranges: bool = True) -> bool:
 
 
 def _is_like_a_number(text: str, ranges: bool) -> bool:
-    kinds = {look(text, mark).seems for mark in (".", ",")}
+    kinds = {seems(text, mark).seems for mark in (".", ",")}
     return bool(kinds - {"word", "date", "error"} - (set() if ranges else {"range"})) or bool(
         _AMBIGUOUS.fullmatch(text)
     )
@@ -180,7 +180,7 @@ def _in_its_column(text: str, decimal: Mark, parts_thousands: bool) -> ReadCell:
     """Return what a cell seems to be; a sign that may part thousands does so only where the column leaves no doubt."""
     straight = text.translate(MINUS)
     open_to_both = (_AMBIGUOUS if decimal == "." else _AMBIGUOUS_POINT).fullmatch(straight)
-    return ReadCell("mark") if open_to_both and not parts_thousands else look(text, decimal)
+    return ReadCell("mark") if open_to_both and not parts_thousands else seems(text, decimal)
 
 
 def _one_unit(looked: dict[int, ReadCell], plain: NDArray[np.bool_], name: str) -> str:

@@ -16,7 +16,7 @@ from matgraft.core.errors import OptionError
 from matgraft.formulas.table import columns as by_column
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.formula_table import UNCERTAINTY, ColumnNames, ReadOptions
-from matgraft.formulas.table.names import formula_column, known_formula_column, matching, require
+from matgraft.formulas.table.names import formula_column, known_formula_column, matching, require_column
 from matgraft.formulas.table.numbers import EMPTY, Marks, decimal_mark
 from matgraft.formulas.table.parsing import has_alloys
 from matgraft.formulas.table.sources import SHEETS, TableSource, read_source
@@ -149,7 +149,7 @@ def targets_in(path: Path, targets: Sequence[str], columns: ColumnNames | None =
     """
     cells = read_source(path, further(path, columns or ColumnNames()).reading.sheet).cells
     if found := [target for target in targets if matching(cells, target)]:
-        return [name for name in found if not is_empty(cells[require(cells, name, path)]).all()] or found
+        return [name for name in found if not is_empty(cells[require_column(cells, name, path)]).all()] or found
     raise OptionError(
         f"no column of what was trained on: {', '.join(targets)}",
         where=str(path),

@@ -24,7 +24,7 @@ from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.covariates import covariate_code, encode, fills
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.formula_table import UNCERTAINTY, Coding, ColumnNames, FormulaTable
-from matgraft.formulas.table.names import matching, require
+from matgraft.formulas.table.names import matching, require_column
 from matgraft.formulas.table.numbers import EMPTY, Marks, numbers_in
 from matgraft.formulas.table.opening import OpenedTable, further, is_empty, named_columns, open_table, without_lines
 from matgraft.formulas.table.own_classes import own_classes, with_own_classes
@@ -72,7 +72,7 @@ def read_table(
     asked = columns or ColumnNames()
     opened = open_table(path, asked, (target,))
     cells = without_lines(opened.cells, asked.drop, path)
-    by = {name: require(cells, name, path) for name in named_columns(asked, target)}
+    by = {name: require_column(cells, name, path) for name in named_columns(asked, target)}
     _refuse_twice(by[target], opened.column, by, asked, path)
     told = [*opened.decisions, *_told_names(by, opened.column, asked)]
     # 1. values: rows without one are left out

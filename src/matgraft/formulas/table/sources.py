@@ -26,7 +26,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
 from matgraft.core.limits import limits, require
 from matgraft.core.unpack import PACKED, SIGNED, is_packed_bytes, refuse_archive, unpacked
-from matgraft.formulas.table.encodings import as_text
+from matgraft.formulas.table.encodings import decoded
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
 
@@ -181,7 +181,7 @@ def _told_kind(source: TableSource, kind: str, is_usual: bool, path: Path) -> Ta
 
 
 def _of_text(content: bytes, path: Path, ending: str) -> TableSource:
-    text, decisions = as_text(content, path)
+    text, decisions = decoded(content, path)
     start = text.lstrip()[:200].lower()
     if start.startswith("version https://git-lfs"):
         raise DataError("a pointer of Git LFS, not the file", where=str(path), remedy="git lfs pull")
@@ -189,9 +189,9 @@ def _of_text(content: bytes, path: Path, ending: str) -> TableSource:
         raise DataError("a page of the web, not a table", where=str(path), remedy=_SAVE_AS)
     is_json = ending in LINES or (path == STDIN and start.startswith(("{", "[{")))
     if is_json:
-        from matgraft.formulas.table.json_lines import read_json
+        from matgraft.formulas.table.json_lines import read_json_cells
 
-        return TableSource(read_json(text, path), decisions)
+        return TableSource(read_json_cells(text, path), decisions)
     if not text.strip():
         raise DataError("not readable as a table: it is empty", where=str(path))
     found = _chosen(text.split("\n"), ending)

@@ -15,7 +15,7 @@ from ase import Atoms
 from matgraft.potentials.active.demands import Kind, Lack
 from matgraft.potentials.active.sampling.makers import MADE, MadeStructure, Material
 from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames
-from matgraft.potentials.active.sampling.prototypes import BINARIES, ELEMENTS, distorted, prototype
+from matgraft.potentials.active.sampling.prototypes import BINARIES, ELEMENTS, distorted_supercell, prototype
 from matgraft.potentials.active.sampling.rattle import rattled
 from matgraft.potentials.active.sampling.sampled import PoolFrame
 from matgraft.potentials.active.sampling.settings import Maker, SampleSettings
@@ -36,7 +36,7 @@ Rng = np.random.Generator
 Frames = Iterator[tuple[Maker, MadeStructure]]
 
 
-def propose(
+def propose_frames(
     lacks: Sequence[Lack], structures: Sequence[Structure], material: Material, seed: int = 0
 ) -> tuple[list[Lack], list[PoolFrame]]:
     """Propose frames for what is lacking; each kind once, where several uses lack it.
@@ -124,7 +124,10 @@ def _other_phases(structure: Structure, lack: Lack, material: Material, rng: Rng
         atoms = next(fitting, None)  # where both fit, of AB, they are one crystal
         if atoms is not None and _crystal(atoms) != _crystal(structure.atoms):
             yield "prototype", MadeStructure(atoms, f"prototype {name} {structure.formula}")
-            yield "prototype", MadeStructure(distorted(atoms, 0.05, rng), f"prototype {name} {structure.formula}")
+            yield (
+                "prototype",
+                MadeStructure(distorted_supercell(atoms, 0.05, rng), f"prototype {name} {structure.formula}"),
+            )
 
 
 def _crystal(atoms: Atoms) -> tuple[int, int]:

@@ -64,7 +64,7 @@ TO_JUDGE: tuple[Look, ...] = (labels.non_finite, structures.senseless, structure
 """Looks at frames that are only judged: what they find cannot be predicted or scored."""
 
 
-def audit(
+def run_looks(
     dataset: Dataset,
     predictions: Sequence[Mapping[str, Array]] | None,
     *,
@@ -131,7 +131,7 @@ def audit_heads(
     dataset
         Frames that `matgraft.potentials.data.heads.assign_heads` has tagged.
     predictions, options
-        As of `audit`.
+        As of `run_looks`.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def audit_heads(
     found: list[Finding] = []
     for name, frames in frames_by_head(dataset).items():
         known = None if predictions is None else [predictions[i] for i in frames]
-        findings = audit(dataset[frames], known, own_heads=True, **options)
+        findings = run_looks(dataset[frames], known, own_heads=True, **options)
         found += [_of_head(finding, name, frames) for finding in findings]
     return [_without_foreign_action(finding, found) for finding in found]
 

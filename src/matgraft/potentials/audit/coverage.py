@@ -28,7 +28,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Use
 from matgraft.potentials.audit.base import Evidence
-from matgraft.potentials.audit.kinds import MOST_FRAMES, NAMED, ORDERED, has_adsorbate, named, order
+from matgraft.potentials.audit.kinds import MOST_FRAMES, NAMED, ORDERED, has_adsorbate, names_kind, order
 from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.audit.strain import match, metric, shear_strain, symmetry
 from matgraft.potentials.data.conditions import TELLING_TAGS, kelvins
@@ -230,7 +230,7 @@ def _spread(frames: Sequence[int]) -> list[int]:
 
 
 def _named(dataset: Dataset, kind: str) -> set[int]:
-    return {i for i, tags in enumerate(dataset.samples.tags()) if named(kind, tags, TELLING_TAGS)}
+    return {i for i, tags in enumerate(dataset.samples.tags()) if names_kind(kind, tags, TELLING_TAGS)}
 
 
 def _melted(atoms: Atoms) -> bool:

@@ -51,7 +51,7 @@ _PATH_TAG = re.compile(r"(ci_?)?neb(_.*)?|.*_neb|reaction_(coordinate|path)|(ban
 _NONMETALS = np.array([atomic_numbers[one] for one in ["H", "B", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"]])
 
 
-def named(kind: str, tags: Mapping[str, str], telling: Iterable[str]) -> bool:
+def names_kind(kind: str, tags: Mapping[str, str], telling: Iterable[str]) -> bool:
     """Say whether the tags of a frame name a kind; of a transition state also by the names of tags."""
     if any(re.search(NAMED[kind], tags.get(tag, ""), re.IGNORECASE) for tag in telling):
         return True

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.core.statistics import Estimate, estimate, numbered, unit_totals
+from matgraft.potentials.audit.robust import rms
 
 HUBER = 1.345
 """Residuals over their spread beyond which they count less: 95 % efficient for Gaussian ones (Huber 1964)."""
@@ -88,7 +89,7 @@ def energies_of(frames: Frames) -> tuple[Array, Array, list[str]]:
     return pairs[:, 0], pairs[:, 1], [one.formula for one in own]
 
 
-def within(values: Array, names: Sequence[str]) -> Array:
+def less_own_mean(values: Array, names: Sequence[str]) -> Array:
     """Return values (n,) less the mean of those of the same name."""
     units = numbered(names)
     means = np.bincount(units, values) / np.bincount(units) if len(values) else np.zeros(0)
@@ -130,11 +131,6 @@ def huber_weights(label: Array, found: Array) -> Array:
     return weights
 
 
-def rms(values: Array) -> float:
-    """Return the root mean square; 0 of none."""
-    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
-
-
 def relative_error(label: Array, found: Array) -> float | None:
     """Return RMSE over the root mean square of the labels; None where these are below `WEAKEST_eV_per_A`."""
     return rms(found - label) / rms(label) if rms(label) >= WEAKEST_eV_per_A else None
@@ -157,7 +153,7 @@ def _tail(frames: list[FrameSeen], size: Callable[[FrameSeen], float]) -> list[F
     return sorted(frames, key=size, reverse=True)[:count] if len(frames) >= 2 * FEWEST else []
 
 
-def offset(frames: Frames) -> float | None:
+def energy_offset(frames: Frames) -> float | None:
     """Return by how much (eV/atom) predicted energies lie off the labels: root mean square over compositions."""
     label, found, names = energies_of(frames)
     if not len(label):

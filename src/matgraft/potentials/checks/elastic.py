@@ -26,10 +26,10 @@ from matgraft.potentials.checks.physical import (
     ReferenceChoice,
     Seen,
     compared,
+    failing_measures,
     no_worse,
-    out_of_range,
 )
-from matgraft.potentials.checks.relaxation import STIFFEN, at_rest
+from matgraft.potentials.checks.relaxation import STIFFEN, force_left
 from matgraft.potentials.simulation.deform import (
     evaluated,
     fitted_elastic_tensor,
@@ -149,10 +149,10 @@ class ElasticCheck(PhysicalCheck[ElasticConstants]):
 
     def judge(self, seen: Seen[ElasticConstants], case: Case) -> Finding:
         """Hold the tensor against Born's conditions, and its constants against references or the foundation."""
-        measures = [at_rest(seen.own.relaxed), *_intrinsic(seen, case), *_constants(seen, case)]
+        measures = [force_left(seen.own.relaxed), *_intrinsic(seen, case), *_constants(seen, case)]
         remedy = "label the strained cells that are handed over with stress, and give stress more weight"
         return self.finding(
-            case, measures, _evidence(seen.own) + out_of_range(measures), remedy=remedy, actions=[STIFFEN]
+            case, measures, _evidence(seen.own) + failing_measures(measures), remedy=remedy, actions=[STIFFEN]
         )
 
     def to_label(self, seen: Seen[ElasticConstants], case: Case) -> Sequence[Atoms]:

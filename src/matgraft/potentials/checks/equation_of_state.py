@@ -30,10 +30,10 @@ from matgraft.potentials.checks.physical import (
     ReferenceChoice,
     Seen,
     compared,
+    failing_measures,
     no_worse,
-    out_of_range,
 )
-from matgraft.potentials.checks.relaxation import REHEARSE, STIFFEN, at_rest
+from matgraft.potentials.checks.relaxation import REHEARSE, STIFFEN, force_left
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.simulation.deform import scaled
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of
@@ -149,7 +149,7 @@ class EquationOfStateCheck(PhysicalCheck[EquationOfState]):
 
     def judge(self, seen: Seen[EquationOfState], case: Case) -> Finding:
         """Hold the curve against references, foundation and the model's own stresses."""
-        measures = [at_rest(seen.own.relaxed), *_shape(seen, case), *_moduli(seen, case)]
+        measures = [force_left(seen.own.relaxed), *_shape(seen, case), *_moduli(seen, case)]
         failed = {one.name for one in measures if not one.passes}
         soft = failed <= {"B0", "B0'"}
         remedy = (
@@ -161,7 +161,7 @@ class EquationOfStateCheck(PhysicalCheck[EquationOfState]):
         return self.finding(
             case,
             measures,
-            _evidence(seen.own) + out_of_range(measures),
+            _evidence(seen.own) + failing_measures(measures),
             remedy=remedy,
             actions=[STIFFEN] if soft else [REHEARSE],
         )

@@ -29,7 +29,7 @@ from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, POTENTIAL_QUANTITIE
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.pseudolabels import made_frames, own_frames
 from matgraft.potentials.scoring.frame_errors import FrameErrors, errors, metric_key
 from matgraft.potentials.scoring.metrics import metrics
@@ -176,7 +176,7 @@ def _rows(frames: Dataset, evidence: CheckEvidence) -> Iterator[MovedFrames]:
     """Compare both models on frames that the foundation has labelled."""
     expected = shifted_labels(frames, evidence.references)
     title = "" if evidence.quiet else "forgetting"
-    moved = errors(expected, predict(evidence.tuned, frames.samples, processes=cores(), progress=title))
+    moved = errors(expected, predict_samples(evidence.tuned, frames.samples, processes=cores(), progress=title))
     nothing = [{name: np.zeros_like(value) for name, value in sample.labels.items()} for sample in frames]
     sizes = errors(frames, nothing)
     chemistry, kinds = np.array(frames.tag("chemistry")), np.array(frames.tag("config_type"))

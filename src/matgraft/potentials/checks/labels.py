@@ -21,6 +21,7 @@ from matgraft.core.report.document import Block, Column, Drawing, Key, Plot, Plo
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.core.report.text import interval, written
 from matgraft.core.statistics import Estimate
+from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.checks import agreement
 from matgraft.potentials.checks.agreement import FrameSeen
 from matgraft.potentials.checks.chosen_frames import chosen_frames
@@ -205,7 +206,9 @@ def _energies(frames: Sequence[FrameSeen]) -> Estimate | None:
     label, found, names = agreement.energies_of(frames)
     groups = [one.group for one in frames if one.energy_eV_per_atom is not None]
     weakest = agreement.WEAKEST_meV / 1000
-    return agreement.slope(agreement.within(label, names), agreement.within(found, names), groups, weakest)
+    return agreement.slope(
+        agreement.less_own_mean(label, names), agreement.less_own_mean(found, names), groups, weakest
+    )
 
 
 def _slope(name: str, of: str, found: Estimate | None, gate: str, gates: Gates) -> Iterator[Judged]:
@@ -240,9 +243,9 @@ def _errors(seen: Seen[LabelsSeen], gates: Gates) -> Iterator[Judged]:
             allowed = (None, gates.force_error)
             yield FORCE, Measure(name=name, unit="", value=error, allowed=allowed, gate=source("force_error"))
     label, found, _ = agreement.forces_of(frames)
-    if len(label) and agreement.rms(label) < agreement.WEAKEST_eV_per_A:
+    if len(label) and rms(label) < agreement.WEAKEST_eV_per_A:
         gate, name = "force_at_rest_eV_per_A", "error of forces, frames at rest"
-        allowed, error = (None, getattr(gates, gate)), agreement.rms(found - label)
+        allowed, error = (None, getattr(gates, gate)), rms(found - label)
         yield FORCE, Measure(name=name, unit="eV/Å", value=error, allowed=allowed, gate=source(gate))
     both = _shared(seen)
     own, before = (agreement.relative_error(*agreement.forces_of(part)[:2]) for part in both)
@@ -268,10 +271,10 @@ def _shared(seen: Seen[LabelsSeen]) -> tuple[list[FrameSeen], list[FrameSeen]]:
 
 def _offset(seen: Seen[LabelsSeen], gates: Gates, fitted: bool) -> Iterator[Judged]:
     """Yield how far energies lie off the labels: a fitted model agrees with them, another as well as its foundation."""
-    found = agreement.offset(seen.own.frames)
+    found = agreement.energy_offset(seen.own.frames)
     if found is None:
         return
-    before = None if fitted else agreement.offset(_shared(seen)[1])
+    before = None if fitted else agreement.energy_offset(_shared(seen)[1])
     largest = gates.energy_offset_eV if before is None else max(gates.energy_offset_eV, WORSE_OFFSET * before)
     yield (
         ENERGY.name,

@@ -11,7 +11,13 @@ from matgraft.core.findings import Finding, Measure
 from matgraft.core.report.document import Block, Plots
 from matgraft.potentials.checks.physical import Case, ReferenceChoice, Seen, compared, limited
 from matgraft.potentials.checks.settings import Suite
-from matgraft.potentials.checks.thermostat import ThermostatCheck, Trajectories, by_time, said_of, stability
+from matgraft.potentials.checks.thermostat import (
+    ThermostatCheck,
+    Trajectories,
+    by_time,
+    stability_measures,
+    trajectory_said,
+)
 from matgraft.potentials.simulation.dynamics import Ensemble
 from matgraft.potentials.simulation.series import Sure
 
@@ -31,11 +37,11 @@ class NptCheck(ThermostatCheck):
 
     def judge(self, seen: Seen[Trajectories], case: Case) -> Finding:
         """Fail what breaks off or collapses, a wrong temperature, and a density far from reference or given crystal."""
-        measures = [*stability(seen.own, case), *_density(seen, case)]
+        measures = [*stability_measures(seen.own, case), *_density(seen, case)]
         density = density_of(seen.own)
         words = f"; density {density.value:.3f} ± {density.margin:.3f} g/cm³" if density else ""
         given = f", {_given(seen.own):.3f} of the given cell" if density else ""
-        return self.finding(case, measures, f"{said_of(seen.own)}{words}{given}", remedy=REMEDY)
+        return self.finding(case, measures, f"{trajectory_said(seen.own)}{words}{given}", remedy=REMEDY)
 
     def figures(self, seen: Seen[Trajectories], case: Case) -> Sequence[Block]:
         """Draw volume and temperature by time."""

@@ -9,7 +9,13 @@ from matgraft.core.findings import Finding
 from matgraft.core.report.document import Block, Plots
 from matgraft.potentials.checks.physical import Case, Seen
 from matgraft.potentials.checks.settings import Suite
-from matgraft.potentials.checks.thermostat import ThermostatCheck, Trajectories, by_time, said_of, stability
+from matgraft.potentials.checks.thermostat import (
+    ThermostatCheck,
+    Trajectories,
+    by_time,
+    stability_measures,
+    trajectory_said,
+)
 from matgraft.potentials.simulation.dynamics import Ensemble
 
 
@@ -26,7 +32,7 @@ class NvtCheck(ThermostatCheck):
 
     def judge(self, seen: Seen[Trajectories], case: Case) -> Finding:
         """Fail a trajectory that breaks off, atoms that collapse, and a temperature that is not that of the bath."""
-        return self.finding(case, list(stability(seen.own, case)), said_of(seen.own), remedy=REMEDY)
+        return self.finding(case, list(stability_measures(seen.own, case)), trajectory_said(seen.own), remedy=REMEDY)
 
     def figures(self, seen: Seen[Trajectories], case: Case) -> Sequence[Block]:
         """Draw temperature and potential energy by time."""

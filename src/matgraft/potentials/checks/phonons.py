@@ -31,10 +31,10 @@ from matgraft.potentials.checks.physical import (
     ReferenceChoice,
     Seen,
     compared,
+    failing_measures,
     no_worse,
-    out_of_range,
 )
-from matgraft.potentials.checks.relaxation import FORCES_FIRST, at_rest
+from matgraft.potentials.checks.relaxation import FORCES_FIRST, force_left
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of
 from matgraft.potentials.simulation.relax import Relaxed, relaxed_crystal
@@ -170,7 +170,7 @@ class PhononsCheck(PhysicalCheck[Phonons]):
     def judge(self, seen: Seen[Phonons], case: Case) -> Finding:
         """Look for new imaginary modes, and hold frequencies against references or the foundation."""
         lowest = _lowest(seen, case)
-        measures = [at_rest(seen.own.relaxed), lowest, *_frequencies(seen, case)]
+        measures = [force_left(seen.own.relaxed), lowest, *_frequencies(seen, case)]
         remedy = (
             "the frequencies are off: label the displaced cells that are handed over, and give forces more weight"
             if lowest.passes
@@ -178,7 +178,7 @@ class PhononsCheck(PhysicalCheck[Phonons]):
             "imaginary mode; where your DFT has the mode too, say so by min_frequency_THz in the references"
         )
         return self.finding(
-            case, measures, _evidence(seen, case) + out_of_range(measures), remedy=remedy, actions=[FORCES_FIRST]
+            case, measures, _evidence(seen, case) + failing_measures(measures), remedy=remedy, actions=[FORCES_FIRST]
         )
 
     def to_label(self, seen: Seen[Phonons], case: Case) -> Sequence[Atoms]:

@@ -301,7 +301,7 @@ def limited(
     return Measure(name=name, unit=unit, value=value, allowed=allowed, gate=source(gate))
 
 
-def out_of_range(measures: Sequence[Measure]) -> str:
+def failing_measures(measures: Sequence[Measure]) -> str:
     """Say which measures fail, with what passes: ``. Out of range: B0 72.4 GPa (80.8 to 109 pass; 95 by ref.yaml)``."""
     said = []
     for one in measures:

@@ -68,12 +68,12 @@ def read_references(file: Path) -> References:
 
 def of_structure(references: References, name: str, formula: str) -> Mapping[str, Reference]:
     """Return the values of a structure: those under its name, then those under its formula as ASE writes it."""
-    by_formula = [values for key, values in references.items() if key != name and formula_of(key) == formula]
+    by_formula = [values for key, values in references.items() if key != name and ase_formula(key) == formula]
     return {**{key: value for values in by_formula for key, value in values.items()}, **references.get(name, {})}
 
 
 @lru_cache(maxsize=256)
-def formula_of(key: str) -> str:
+def ase_formula(key: str) -> str:
     """Return a formula as ASE writes it, ``NaCl`` as ``ClNa``; empty for a word that is none."""
     try:
         return str(Atoms(key).get_chemical_formula(empirical=True))

@@ -25,8 +25,8 @@ from matgraft.potentials.checks.physical import (
     ReferenceChoice,
     Seen,
     compared,
+    failing_measures,
     no_worse,
-    out_of_range,
 )
 from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.data.cells import volume
@@ -116,7 +116,7 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
 
     def judge(self, seen: Seen[Relaxation], case: Case) -> Finding:
         """Hold lattice, symmetry and positions against references, foundation and the given structure."""
-        measures = [at_rest(seen.own.relaxed), *_measures(seen, case)]
+        measures = [force_left(seen.own.relaxed), *_measures(seen, case)]
         failed = {one.name for one in measures if not one.passes}
         lost = failed - {"a", "b", "c", "alpha", "beta", "gamma", "volume"}
         remedy = (
@@ -127,7 +127,7 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
         )
         actions = [REHEARSE] if lost else [STIFFEN]
         return self.finding(
-            case, measures, _evidence(seen.own) + out_of_range(measures), remedy=remedy, actions=actions
+            case, measures, _evidence(seen.own) + failing_measures(measures), remedy=remedy, actions=actions
         )
 
     def to_label(self, seen: Seen[Relaxation], case: Case) -> Sequence[Atoms]:
@@ -154,7 +154,7 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
         return [Table(columns, rows, "fit")]
 
 
-def at_rest(relaxed: Relaxed) -> Measure:
+def force_left(relaxed: Relaxed) -> Measure:
     """Return the largest force left: what all checks of a relaxed crystal rest on."""
     return Measure(
         name="largest force after the relaxation",

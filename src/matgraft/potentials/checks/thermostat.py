@@ -120,7 +120,7 @@ class ThermostatCheck(PhysicalCheck[Trajectories]):
         return broken or [one.last[-1].atoms() for one in seen.own.each if one.last]
 
 
-def stability(own: Trajectories, case: Case) -> Iterator[Measure]:
+def stability_measures(own: Trajectories, case: Case) -> Iterator[Measure]:
     """Yield what every trajectory with a thermostat must meet: it goes on, atoms stay apart, the temperature holds."""
     gates, wanted = case.settings.gates, own.temperature_K
     yield limited("trajectories that broke off", "", len(own.broken), (None, gates.broken_off), "broken_off")
@@ -132,7 +132,7 @@ def stability(own: Trajectories, case: Case) -> Iterator[Measure]:
         yield limited("temperature", "K", temperature.value, (wanted - width, wanted + width), "temperature")
 
 
-def said_of(own: Trajectories) -> str:
+def trajectory_said(own: Trajectories) -> str:
     """Say how long was simulated, which temperature was reached, and what broke off."""
     first = own.each[0]
     longest = max(one.times_fs[-1] if one.times_fs else 0.0 for one in own.each)

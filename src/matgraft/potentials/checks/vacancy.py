@@ -24,7 +24,7 @@ from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, ReferenceChoice, Seen, compared, no_worse
-from matgraft.potentials.simulation.defects import MOST_ATOMS, distinct_sites, off_saddle, supercell, without
+from matgraft.potentials.simulation.defects import MOST_ATOMS, distinct_sites, off_saddle, supercell, without_site
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
@@ -115,7 +115,7 @@ class VacancyCheck(PhysicalCheck[Vacancies]):
         start = crystal.geometry.atoms()
         whole = supercell(start)
         sites = distinct_sites(whole)
-        empty = [without(whole, site) for site in sites]
+        empty = [without_site(whole, site) for site in sites]
         rng = np.random.default_rng(0)
         rattled = [off_saddle(one, rng) for one in empty]
         total = len(whole) * crystal.energy_eV / len(start)

@@ -35,8 +35,8 @@ from matgraft.potentials.data.neighbours import (
     NEAR_A,
     Fingerprint,
     close_pairs,
+    coordination_fingerprint,
     evenly,
-    fingerprint,
     nearest_positions,
 )
 from matgraft.potentials.data.sample import Sample
@@ -138,7 +138,9 @@ def find_chains(frames: Sequence[Sample]) -> Chains:
     for own in classes:
         label = _tell_apart(samples, own, label)
     chosen = evenly(range(len(samples)), COMPARED)
-    prints = {i: fingerprint(sample.content) for i, sample in zip(chosen, samples.take(chosen), strict=True)}
+    prints = {
+        i: coordination_fingerprint(sample.content) for i, sample in zip(chosen, samples.take(chosen), strict=True)
+    }
     label = _join_duplicates(prints, label, whole)
     for own in classes:
         label = _join_melts(samples, prints, own, label, whole)
@@ -239,7 +241,9 @@ def _strays(samples: Samples, own: _Class, sizes: NDArray[np.int64]) -> list[Lin
     if not 0 < len(left_over) <= STRAY * len(own.members):
         return []
     others = evenly([i for i in own.members if sizes[i] >= FEWEST], SHOWN)
-    first, second = ([fingerprint(sample.content) for sample in samples.take(some)] for some in (left_over, others))
+    first, second = (
+        [coordination_fingerprint(sample.content) for sample in samples.take(some)] for some in (left_over, others)
+    )
     return [(i, others[k]) for i, k in zip(left_over, nearest_positions(first, second), strict=True)]
 
 

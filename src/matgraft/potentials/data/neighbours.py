@@ -45,7 +45,7 @@ ROWS = 200  # of a distance matrix at a time: five arrays of 8 MB against 5,000 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What `fingerprint` found of one frame.
+    """What `coordination_fingerprint` found of one frame.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ def reduced_formula(atoms: Atoms) -> str:
     return "".join(f"{chemical_symbols[Z]}{n // divisor}" for Z, n in zip(numbers, counts, strict=True))
 
 
-def fingerprint(atoms: Atoms) -> Fingerprint:
+def coordination_fingerprint(atoms: Atoms) -> Fingerprint:
     """Describe a frame by its coordination numbers.
 
     Distances are dealt linearly onto the two nearest grid points, so that the curve is continuous in the positions: an
@@ -173,7 +173,7 @@ def nearest_positions(first: Sequence[Fingerprint], second: Sequence[Fingerprint
 
 def frame_distance(first: Atoms, second: Atoms) -> float:
     """Return how far apart two frames are, in Å per neighbour; infinite if their compositions differ."""
-    a, b = fingerprint(first), fingerprint(second)
+    a, b = coordination_fingerprint(first), coordination_fingerprint(second)
     if a.formula != b.formula:
         return float("inf")
     return float(next(_distances([a], [0], [b], [0]))[1][0, 0])
@@ -202,7 +202,9 @@ def near_duplicates(samples: Sequence[Sample], parts: Mapping[str, Sequence[int]
         One for each pair of parts, the later against the earlier.
     """
     chosen = {name: evenly(positions, COMPARED) for name, positions in parts.items()}
-    prints = {i: fingerprint(samples[i].content) for i in sorted({i for own in chosen.values() for i in own})}
+    prints = {
+        i: coordination_fingerprint(samples[i].content) for i in sorted({i for own in chosen.values() for i in own})
+    }
     names = list(parts)
     couples = [(part, against) for k, part in enumerate(names) for against in names[:k]]
     return tuple(_overlap(prints, parts, chosen, part, against) for part, against in couples)

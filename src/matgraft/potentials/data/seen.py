@@ -87,7 +87,7 @@ def repeats(dataset: Dataset) -> NDArray[np.bool_]:
     found = np.zeros(len(dataset), dtype=bool)
     rows = [_fingerprint(sample.content) for sample in dataset]
     members: dict[str, list[int]] = defaultdict(list)
-    for i, kind in enumerate(kinds(dataset)):
+    for i, kind in enumerate(kinds_of_frames(dataset)):
         members[kind].append(i)
     for own in map(np.array, members.values()):
         tree = KDTree(np.array([rows[i] for i in own]))
@@ -98,7 +98,7 @@ def repeats(dataset: Dataset) -> NDArray[np.bool_]:
     return found
 
 
-def kinds(dataset: Dataset) -> list[str]:
+def kinds_of_frames(dataset: Dataset) -> list[str]:
     """Return the elements and the periodicity of each frame, as a hash: frames of one simulation have the same."""
     return [_kind(sample.content) for sample in dataset]
 

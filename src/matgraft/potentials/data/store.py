@@ -58,7 +58,7 @@ def open_store(path: Path) -> Dataset:
     return Dataset(LazySamples(store), store.provenance)
 
 
-def read_whole(path: Path) -> Dataset:
+def read_store(path: Path) -> Dataset:
     """Read all frames of a store into memory.
 
     Raises

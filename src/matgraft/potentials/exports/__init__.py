@@ -4,7 +4,7 @@
 >>> export(Path("runs/silicon"), "lammps", Path("model")).text
 """
 
-from matgraft.potentials.exports.comparison import ExportCheck, Exported, verify
-from matgraft.potentials.exports.targets import TARGETS, export, refuse
+from matgraft.potentials.exports.comparison import ExportCheck, Exported, verify_export
+from matgraft.potentials.exports.targets import TARGETS, export, refuse_target
 
-__all__ = ["TARGETS", "ExportCheck", "Exported", "export", "refuse", "verify"]
+__all__ = ["TARGETS", "ExportCheck", "Exported", "export", "refuse_target", "verify_export"]

@@ -21,11 +21,11 @@ from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports.standalone import TunedCalculator
-from matgraft.potentials.exports.structures import Structures, distorted
+from matgraft.potentials.exports.structures import Structures, distorted_diamond
 from matgraft.potentials.models.potential import RESOLVED_EV, Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.references import FILE as REFERENCES
-from matgraft.potentials.models.references import energy_left_out, read_references
+from matgraft.potentials.models.references import energy_left_out, read_added_references
 
 TOLERANCE: Mapping[str, Mapping[str, float]] = {
     "float32": {"energy": 1e-4, "forces": 1e-3, "stress": 1e-4},
@@ -147,7 +147,7 @@ def made(what: str, difference: Mapping[str, float], backbone: Potential) -> Exp
     return ExportCheck(what, difference, allowed=TOLERANCE[backbone.file_dtype])
 
 
-def verify(backbone: Potential, folder: Path, structures: Structures | None = None) -> dict[str, float]:
+def verify_export(backbone: Potential, folder: Path, structures: Structures | None = None) -> dict[str, float]:
     """Return the largest differences between the native file in a folder and the model.
 
     It is opened by the vendor's calculator. What `reference_energies.json` in the folder says is added in float64.
@@ -158,7 +158,7 @@ def verify(backbone: Potential, folder: Path, structures: Structures | None = No
         What they are compared on. Default: the training frames in that folder, and crystals of the card's elements.
     """
     vendor = backbone.vendor_calculator(folder / backbone.native_file)
-    calculator = TunedCalculator(vendor, read_references(folder), float(backbone.card.cutoff_A or 0))
+    calculator = TunedCalculator(vendor, read_added_references(folder), float(backbone.card.cutoff_A or 0))
     return with_calculator(backbone, calculator, str(folder), structures or Structures.of(backbone, folder))
 
 
@@ -196,7 +196,7 @@ def compare_predictions(backbone: Potential, atoms: Atoms, theirs: Mapping[str, 
     RunError
         If one is larger than rounding.
     """
-    (ours,) = predict(backbone, [Sample(atoms, {})], tuple(theirs))
+    (ours,) = predict_samples(backbone, [Sample(atoms, {})], tuple(theirs))
     size = {"energy": len(atoms)}
     difference = {
         name: float(np.abs(np.asarray(ours[name]) - value).max()) / size.get(name, 1) for name, value in theirs.items()
@@ -234,4 +234,4 @@ def distorted_cell(backbone: Potential, seed: int = 0) -> Atoms:
     """
     elements = backbone.card.elements
     spread = [elements[i * len(elements) // 8] for i in range(8)]
-    return distorted(spread if len(elements) > 8 else [elements[i % len(elements)] for i in range(8)], seed)
+    return distorted_diamond(spread if len(elements) > 8 else [elements[i % len(elements)] for i in range(8)], seed)

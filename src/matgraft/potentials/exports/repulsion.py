@@ -51,7 +51,7 @@ def keep_closest(train: Dataset, folder: Path) -> None:
     CLOSEST.write(folder, ClosestPairs(distance_A=dict(sorted(found.items()))))
 
 
-def reach_of(folder: Path, elements: Sequence[str]) -> dict[str, float]:
+def reach_of_pairs(folder: Path, elements: Sequence[str]) -> dict[str, float]:
     """Return the distance (Å) of each pair beyond which nothing is added.
 
     Raises

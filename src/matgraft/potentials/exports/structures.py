@@ -121,16 +121,16 @@ def crystals_of(elements: Sequence[str], seed: int = 0) -> list[Atoms]:
     The first cell vector lies along x and the second in the xy plane, as LAMMPS wants them.
     """
     if len(elements) <= len(SHARES):  # the last cell mixes them
-        return [distorted([symbol] * 8, seed + i) for i, symbol in enumerate(elements)] + [
-            distorted([elements[i % len(elements)] for i in range(8)], seed + len(elements))
+        return [distorted_diamond([symbol] * 8, seed + i) for i, symbol in enumerate(elements)] + [
+            distorted_diamond([elements[i % len(elements)] for i in range(8)], seed + len(elements))
         ]
     groups = [elements[i : i + len(SHARES)] for i in range(0, len(elements), len(SHARES))]
     if len(groups[-1]) < len(SHARES):
         groups[-1] = elements[-len(SHARES) :]
-    return [distorted(list(np.repeat(group, SHARES)), seed + i) for i, group in enumerate(groups)]
+    return [distorted_diamond(list(np.repeat(group, SHARES)), seed + i) for i, group in enumerate(groups)]
 
 
-def distorted(symbols: Sequence[str], seed: int) -> Atoms:
+def distorted_diamond(symbols: Sequence[str], seed: int) -> Atoms:
     """Return a strained diamond cell of eight atoms, each of them displaced, without any symmetry."""
     atoms = bulk("Si", "diamond", a=5.5, cubic=True)
     atoms.symbols = list(symbols)

@@ -43,10 +43,10 @@ from matgraft.potentials.exports.comparison import (
     Exported,
     made,
     note_on_references,
-    verify,
+    verify_export,
     with_calculator,
 )
-from matgraft.potentials.exports.repulsion import reach_of
+from matgraft.potentials.exports.repulsion import reach_of_pairs
 from matgraft.potentials.exports.structures import FILE, Structures
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.references import FILE as REFERENCES
@@ -138,7 +138,7 @@ class ExportTarget:
 def _native(backbone: Potential, folder: Path, structures: Structures) -> list[ExportCheck]:
     what = f"{backbone.native_file} by the vendor's calculator"
     try:
-        return [made(what, verify(backbone, folder, structures), backbone)]
+        return [made(what, verify_export(backbone, folder, structures), backbone)]
     except ExtraError as error:  # a vendor whose package matgraft does without
         again = with_calculator(backbone, load_potential_folder(folder).calculator(), str(folder), structures)
         opened = made(f"{backbone.native_file} opened again by matgraft", again, backbone)
@@ -241,7 +241,7 @@ def export(run: Path, to: str, out: Path, *, repulsion: bool = False) -> Exporte
     target = choose(to, TARGETS, "export target")
     refuse_full_folder(out)
     backbone = load_potential_folder(run)
-    refuse(backbone.card.backbone, to)
+    refuse_target(backbone.card.backbone, to)
     if backbone.card.corrects and to not in _SUMMED:
         raise OptionError(
             f"{backbone.card.name} is a correction to {_cheap(backbone)}: what is written for {to} would run on the "
@@ -268,7 +268,7 @@ def export(run: Path, to: str, out: Path, *, repulsion: bool = False) -> Exporte
 
 
 def _reach(run: Path, backbone: Potential, to: str) -> dict[str, float]:
-    """Return how far the repulsion of each pair reaches; errors as of `reach_of`."""
+    """Return how far the repulsion of each pair reaches; errors as of `reach_of_pairs`."""
     if to != "ase":
         raise OptionError(
             f"--repulsion is not read with --to {to}",
@@ -279,7 +279,7 @@ def _reach(run: Path, backbone: Potential, to: str) -> dict[str, float]:
         raise OptionError(
             "--repulsion is not read for a correction: the cheap method repels", allowed=["no --repulsion"]
         )
-    return reach_of(model_folder(run), backbone.card.elements)
+    return reach_of_pairs(model_folder(run), backbone.card.elements)
 
 
 def _repulsion_note(reach: Mapping[str, float] | None) -> str:
@@ -318,7 +318,7 @@ def _readme(exported: Exported, backbone: Potential, target: ExportTarget) -> st
     )
 
 
-def refuse(backbone: str, to: str) -> None:
+def refuse_target(backbone: str, to: str) -> None:
     """Raise for a target that a backbone does not have.
 
     Raises

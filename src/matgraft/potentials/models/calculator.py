@@ -21,7 +21,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, Array, full_to_voigt
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.uncertainty import Uncertainty
 
 
@@ -73,7 +73,9 @@ class PotentialCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         try:
-            found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")], uncertainty=self.uncertainty)[0]
+            found = predict_samples(
+                self.potential, [Sample(self.atoms, {}, file="atoms")], uncertainty=self.uncertainty
+            )[0]
         except DataError as error:
             raise StructureError(error.found, where="atoms", allowed=error.allowed, remedy=error.remedy) from error
         energy = float(found[ENERGY.name])

@@ -78,7 +78,7 @@ def _kept(backbone: Potential, samples: Samples) -> tuple[Graphs | KeptGraphs, l
     return KeptGraphs(encoded.values()), list(encoded), reasons
 
 
-def predict(
+def predict_samples(
     backbone: Potential,
     samples: Sequence[Sample],
     wanted: Collection[str] = (),

@@ -28,12 +28,12 @@ from matgraft.core.quantities import FORCES, STRESS, Array
 from matgraft.core.training.batching import plan_batches
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import read_whole
+from matgraft.potentials.data.store import read_store
 from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.data.structures import VERSION, make_structures
 from matgraft.potentials.models.fingerprint import fingerprint
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import PREDICTION_BUDGET, encode_what_can_be, predict
+from matgraft.potentials.models.predict import PREDICTION_BUDGET, encode_what_can_be, predict_samples
 
 Settings = Mapping[str, JsonValue]
 """What a set follows from beside the foundation."""
@@ -80,10 +80,10 @@ def made_frames(
         chosen = list(range(len(taken)))
         if candidates > 1:
             chosen = diverse(structure_features(foundation, encoded, progress), size, taken.tag("chemistry"))
-        return label(foundation, taken[chosen], [encoded[i] for i in chosen], progress=progress)
+        return pseudolabel(foundation, taken[chosen], [encoded[i] for i in chosen], progress=progress)
 
     settings: Settings = {"made": VERSION, "target": list(target), "size": size, "candidates": candidates, "seed": seed}
-    return kept(foundation, settings, make, folder)
+    return kept_pseudolabels(foundation, settings, make, folder)
 
 
 def own_frames(
@@ -113,9 +113,9 @@ def own_frames(
         chosen = list(range(len(taken)))
         if size is not None and size < len(taken):
             chosen = diverse(structure_features(foundation, encoded, progress), size)
-        return label(foundation, taken[chosen], [encoded[i] for i in chosen], progress=progress)
+        return pseudolabel(foundation, taken[chosen], [encoded[i] for i in chosen], progress=progress)
 
-    return kept(foundation, {"frames": frames.hash(), "size": size}, make, folder)
+    return kept_pseudolabels(foundation, {"frames": frames.hash(), "size": size}, make, folder)
 
 
 def encodable(foundation: Potential, frames: Dataset) -> tuple[Dataset, Sequence[Encoded]]:
@@ -133,7 +133,7 @@ def encodable(foundation: Potential, frames: Dataset) -> tuple[Dataset, Sequence
     return frames[taken], encoded
 
 
-def label(
+def pseudolabel(
     foundation: Potential, frames: Dataset, encoded: Sequence[Encoded] | None = None, *, progress: str = ""
 ) -> Dataset:
     """Replace the labels by the foundation's predictions, and leave out frames where these are absurd.
@@ -145,7 +145,7 @@ def label(
     DataError
         If nothing is left.
     """
-    found = predict(foundation, frames.samples, encoded=encoded, processes=cores(), progress=progress)
+    found = predict_samples(foundation, frames.samples, encoded=encoded, processes=cores(), progress=progress)
     bounds = {FORCES.name: LARGEST_FORCE, STRESS.name: LARGEST_STRESS}
 
     def sensible(labels: dict[str, Array]) -> bool:
@@ -220,13 +220,15 @@ def cache_folder() -> Path:
     return Path(given) if given else user / "matgraft"
 
 
-def kept(foundation: Potential, settings: Settings, make: Callable[[], Dataset], folder: Path | None) -> Dataset:
+def kept_pseudolabels(
+    foundation: Potential, settings: Settings, make: Callable[[], Dataset], folder: Path | None
+) -> Dataset:
     """Return the set of these settings: from the folder, from the cache, or made where neither has it whole."""
     name = f"pseudolabels-{_key(foundation, settings)}.h5"
     found, missing = None, []
     for place in (folder, cache_folder()):
         try:
-            found = read_whole(place / name) if place is not None else found
+            found = read_store(place / name) if place is not None else found
         except DataError:  # absent or damaged
             missing.append(place)
     found = make() if found is None else found

@@ -27,7 +27,7 @@ def write_references(references: Mapping[str, float], folder: Path) -> None:
     write_json(folder / FILE, references)
 
 
-def read_references(folder: Path) -> dict[str, float]:
+def read_added_references(folder: Path) -> dict[str, float]:
     """Return what has to be added to a vendor's file in a folder, symbol -> eV an atom; nothing where no file says so.
 
     Raises

@@ -195,11 +195,11 @@ class Known:
             known = self.rows[self.rows_of == number].astype(float)
             for part in np.array_split(mine, max(1, -(-len(mine) // _CHUNK))):
                 whitened = (rows[part] - self.centre) @ self.whitening[which]
-                found[part] = nearest(whitened, known)
+                found[part] = nearest_rows(whitened, known)
         return found
 
 
-def nearest(rows: Array, known: Array) -> Array:
+def nearest_rows(rows: Array, known: Array) -> Array:
     """Return (n,) the root mean square difference of each row (n, width) from the nearest of some rows (m, width)."""
     squares = (known**2).sum(1) - 2 * rows @ known.T
     closest = squares.min(1, initial=np.inf) + (rows**2).sum(1)

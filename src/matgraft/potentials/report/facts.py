@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.findings import Findings
 from matgraft.core.frozen import Frozen
-from matgraft.core.manifest import below, check, is_there
+from matgraft.core.manifest import below, check_file, is_there
 from matgraft.core.model import ModelCard
 from matgraft.core.registry import CARD, HEADS, Heads
 from matgraft.core.report.document import Block, Text, nothing
@@ -123,7 +123,7 @@ def read_facts(run: Path) -> RunFacts:
         matgraft_version=__version__,
         run=run.resolve().name,
         folder=str(run),
-        recipe=reader.read(files.RECIPE, lambda path: make_recipe(check(path), ())),
+        recipe=reader.read(files.RECIPE, lambda path: make_recipe(check_file(path), ())),
         provenance=reader.take(files.PROVENANCE),
         audit=reader.take(files.AUDIT),
         coverage=reader.take(files.COVERAGE),
@@ -207,5 +207,5 @@ def _checks(run: Path) -> Findings:
 
 def _history(path: Path) -> History:
     """Columns of numbers; None where nothing was evaluated. A killed run may leave a torn last line."""
-    table = pd.read_csv(check(path), on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
+    table = pd.read_csv(check_file(path), on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
     return {str(name): [v if np.isfinite(v) else None for v in table[name].tolist()] for name in table.columns}

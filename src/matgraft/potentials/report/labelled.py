@@ -16,10 +16,10 @@ MOST = 10
 
 def show_labelled(screen: Console, labelled: Labelled) -> None:
     """Print what came of labelling."""
-    show_blocks(screen, blocks_of(labelled))
+    show_blocks(screen, labelling_blocks(labelled))
 
 
-def blocks_of(labelled: Labelled) -> list[Block]:
+def labelling_blocks(labelled: Labelled) -> list[Block]:
     """Return what came of labelling as blocks."""
     found: list[Block] = [Text(_headline(labelled))]
     if labelled.theory:

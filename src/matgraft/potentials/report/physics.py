@@ -113,7 +113,7 @@ def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
             continue
         titles[found.code] = found.title
         outcomes.setdefault(found.code, set()).add(found.outcome)
-        sections.setdefault(found.code, []).extend([*finding_blocks(found), *figures])
+        sections.setdefault(found.code, []).extend([*check_blocks(found), *figures])
     for code, blocks in sections.items():
         tone: Tone = "bad" if outcomes[code] & {"failed"} else "unknown" if outcomes[code] & {"errored"} else "good"
         yield Section(code, titles[code], blocks, PAGE, tone)
@@ -127,7 +127,7 @@ def _drawn(checked: Checked, folder: Path) -> list[tuple[Result, Sequence[Block]
         return [(result, (without_plots(error),) if result.own else ()) for result in checked.results]
 
 
-def finding_blocks(found: Finding) -> list[Block]:
+def check_blocks(found: Finding) -> list[Block]:
     """Return what one check found on one structure: evidence, measures, what to do."""
     mark = f"{found.about or 'All structures'}: {MARKS[found.outcome]}."
     tone: Tone = TONES.get(found.outcome, "good")

@@ -45,12 +45,12 @@ def _cells(one: Walker) -> Iterator[str]:
     yield f"{one.ensemble} {one.temperature.text}{pressure}"
     asked = one.asked_steps * one.timestep_fs / 1000
     yield f"{one.steps * one.timestep_fs / 1000:.3g} of {asked:.3g}"
-    yield ended(one)
+    yield how_ended(one)
     yield written(one.extrapolation, 2)
     yield str(one.frames)
 
 
-def ended(one: Walker) -> str:
+def how_ended(one: Walker) -> str:
     """Say why a walker ended."""
     if one.broke is not None:
         return one.broke.sentence()

@@ -2,7 +2,7 @@
 
 from matgraft.potentials.run.active import active
 from matgraft.potentials.run.check import CheckQuestion, check
-from matgraft.potentials.run.conduct import audit_file, resume_run, tune
+from matgraft.potentials.run.conduct import audit_file, resume_run, tune_frames
 from matgraft.potentials.run.coverage import find_gaps
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.label import label
@@ -25,5 +25,5 @@ __all__ = [
     "resume_run",
     "sample",
     "select",
-    "tune",
+    "tune_frames",
 ]

@@ -86,7 +86,7 @@ def active(
     RunError
         If the loop would go on with something else than it began with.
     """
-    tuned = refuse_unfit(recipe, stages)
+    tuned = refuse_unfit_recipe(recipe, stages)
     loop = Loop(recipe, out, stages, tell, quiet)
     with open_run(out, Begun(kind="active", decides=decides(recipe)), resume=resume):
         write_text(out / SAVED, recipe.to_yaml())
@@ -112,7 +112,7 @@ def decides(recipe: ActiveRecipe) -> dict[str, JsonValue]:
     return {**options, **hashes, "the engine": engine_key(engine_of(recipe))}
 
 
-def refuse_unfit(recipe: ActiveRecipe, stages: Stages) -> Recipe:
+def refuse_unfit_recipe(recipe: ActiveRecipe, stages: Stages) -> Recipe:
     """Refuse, before anything is computed, what cannot be carried out; return the recipe that each round tunes by."""
     for name in (*recipe.start, *recipe.train, *recipe.test):
         if not Path(name).exists():

@@ -23,7 +23,7 @@ from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.physics import write_physics
 from matgraft.potentials.report.run import write_report
 from matgraft.potentials.run.check import CheckQuestion, check
-from matgraft.potentials.run.conduct import resume_run, tune
+from matgraft.potentials.run.conduct import resume_run, tune_frames
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.label import label, like_frames
 from matgraft.potentials.run.loop import Loop, Stages
@@ -79,7 +79,7 @@ def label_frames(loop: Loop, number: int) -> Labelled:
     )
 
 
-def refuse_unusable(recipe: ActiveRecipe) -> None:
+def refuse_unusable_recipe(recipe: ActiveRecipe) -> None:
     """Refuse an engine and an executor that cannot be used, before anything is computed."""
     refuse_no_program(settled(engine_of(recipe)))
     executor_of(recipe)
@@ -104,7 +104,7 @@ def tune_round(recipe: Recipe, run: Path, quiet: bool) -> None:
     if (run / "recipe.yaml").is_file():
         resume_run(run, quiet=quiet)
     else:
-        tune(recipe, run, quiet=quiet)
+        tune_frames(recipe, run, quiet=quiet)
 
 
 def check_round(run: Path, recipe: ActiveRecipe, quiet: bool) -> None:
@@ -125,6 +125,6 @@ STAGES = Stages(
     tune=tune_round,
     check=check_round,
     evaluate=errors_on,
-    refuse=refuse_unusable,
+    refuse=refuse_unusable_recipe,
 )
 """Those that do the work of `matgraft active`."""

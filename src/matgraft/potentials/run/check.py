@@ -32,7 +32,7 @@ from matgraft.core.verdict import Verdict
 from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, CheckedStructure
 from matgraft.potentials.checks.from_frames import references_in
 from matgraft.potentials.checks.physical import SEEN_TAG, Case, PhysicalCheck
-from matgraft.potentials.checks.references import References, formula_of, merged, of_structure, read_references
+from matgraft.potentials.checks.references import References, ase_formula, merged, of_structure, read_references
 from matgraft.potentials.checks.runner import OBSERVATIONS, Elsewhere, Result, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, Suite
 from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
@@ -309,7 +309,7 @@ def _unread(references: References, case: Case) -> Iterator[str]:
     names = [one.name for one in case.structures]
     formulas = [one.formula for one in case.structures]
     for key, values in references.items():
-        if key not in names and formula_of(key) not in formulas:
+        if key not in names and ase_formula(key) not in formulas:
             yield f"references: {key} is neither a structure nor a formula that was looked at ({', '.join(names)})"
         elif idle := [name for name in values if name not in case.asked]:
             close = [said for name in idle if (said := nearest(name, sorted(case.asked)))]

@@ -90,7 +90,9 @@ Tell = Callable[[Sequence[Finding]], object]
 
 
 @works_in("out", new=True)
-def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, tell: Tell | None = None) -> Path:
+def tune_frames(
+    recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, tell: Tell | None = None
+) -> Path:
     """Conduct a run.
 
     Parameters
@@ -214,7 +216,7 @@ def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> P
     checked = recipe.check is None or any((out / PHYSICS).rglob(CHECKED.name))
     if VERDICT.find(out) and checked and all((out / name).exists() for name in TOLD):
         return write_report(out)
-    return tune(recipe, out, resume=True, quiet=quiet, tell=tell)
+    return tune_frames(recipe, out, resume=True, quiet=quiet, tell=tell)
 
 
 def audit_file(recipe: Recipe, *, quiet: bool = False, tell: Tell | None = None) -> tuple[Dataset, list[Finding]]:

@@ -19,7 +19,7 @@ from matgraft.core.training.strategy import Replay
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.delta import differences
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import DELTA, Recipe
 from matgraft.potentials.run.frames import Frames, Predictions
 from matgraft.potentials.tuning.ladder import LADDER
@@ -102,7 +102,7 @@ def begin_at_zero(foundation: Potential, frames: Frames, train: Dataset, test: D
     silent.silence()
     taken = next((i for i, known in enumerate(frames.on_train) if known), 0)
     sample = train[taken]
-    energy = float(predict(silent, [sample], ("energy",))[0]["energy"]) / sample.n_atoms
+    energy = float(predict_samples(silent, [sample], ("energy",))[0]["energy"]) / sample.n_atoms
     if not abs(energy) < _SILENT_EV:
         raise OptionError(
             f"{foundation.card.name} cannot begin as a correction: with a silent readout it says {energy:.3g} eV/atom"

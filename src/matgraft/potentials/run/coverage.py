@@ -17,7 +17,7 @@ from matgraft.core.files import whole
 from matgraft.core.run_folder import refuse_no_folder, unused
 from matgraft.core.targets import ending, is_stream
 from matgraft.potentials.active.demands import Gaps, Wanted, lacks_of
-from matgraft.potentials.active.proposals import propose
+from matgraft.potentials.active.proposals import propose_frames
 from matgraft.potentials.active.sampling.makers import Material
 from matgraft.potentials.active.sampling.prototypes import Bond
 from matgraft.potentials.audit.coverage import coverage
@@ -58,7 +58,7 @@ def find_gaps(
     structures, left = structures_in(frames)
     bond = Bond.of([one.atoms for one in structures if one.kind == "bulk"])
     material = Material(elements=frames.elements(), bond=bond)
-    lacks, proposed = propose(lacks_of(frames, covered, wanted), structures, material, seed)
+    lacks, proposed = propose_frames(lacks_of(frames, covered, wanted), structures, material, seed)
     notes = [*frames.provenance.notes]
     notes += [covered.left_out_in_words] * bool(covered.left_out)
     if lacks and left:

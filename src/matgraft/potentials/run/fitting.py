@@ -27,7 +27,7 @@ from matgraft.potentials.tuning.facts import FitFacts, fit_facts
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
 from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups, weigh_moments
 from matgraft.potentials.tuning.references import References
-from matgraft.potentials.tuning.replay import ReplaySettings, read_labelled, rehearses, rehearsing_heads
+from matgraft.potentials.tuning.replay import ReplaySettings, read_rehearsed, rehearses, rehearsing_heads
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 
 
@@ -41,7 +41,7 @@ def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset, t
     if _rehearses(recipe, strategies, heads):
         rehearsing_heads(foundation.card, train, heads)
     if recipe.replay.file is not None and recipe.replay.labels == "file":
-        read_labelled(recipe.replay.file, foundation.card)
+        read_rehearsed(recipe.replay.file, foundation.card)
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
             encodable(foundation, read(file, want=()))  # before minutes go into a fit

@@ -20,7 +20,7 @@ from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Caution, Damage
-from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
+from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit_heads, run_looks
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.conditions import refuse_unsaid
 from matgraft.potentials.data.crowds import (
@@ -43,7 +43,7 @@ from matgraft.potentials.data.splits.parts import STRATUM_TAG, Split
 from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_what_can_be, predict
+from matgraft.potentials.models.predict import encode_what_can_be, predict_samples
 from matgraft.potentials.models.room import free_memory
 from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
@@ -179,7 +179,9 @@ def foundation_predictions(
     title = "" if quiet else f"predictions of {foundation.card.name}"
     known: Predictions = []
     if taken:
-        known = predict(foundation, samples, encoded=graphs, processes=cores(), progress=title, uncertainty=uncertainty)
+        known = predict_samples(
+            foundation, samples, encoded=graphs, processes=cores(), progress=title, uncertainty=uncertainty
+        )
     predictions = dict(zip(taken, known, strict=True))
     finding = _refused(foundation, frames, reasons, part, whose)
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
@@ -298,14 +300,14 @@ def _looked(
     recipe: Recipe, train: Dataset, predictions: Predictions | None = None, **options: Any
 ) -> tuple[Finding, ...]:
     """Audit the training frames, those of several heads apart: frames have their numbers, and options can be typed."""
-    looks = audit_heads if recipe.heads_by else audit
+    looks = audit_heads if recipe.heads_by else run_looks
     found = looks(train, predictions, **options)
     return tuple(unwanted_warns(as_typed(one, train, recipe), recipe) for one in found)
 
 
 def look_at_test(recipe: Recipe, test: Dataset) -> tuple[Finding, ...]:
     """Look for frames of a test file that cannot be judged on; only what is found is returned."""
-    found = audit(test, None, looks=TO_JUDGE) if len(test) else []
+    found = run_looks(test, None, looks=TO_JUDGE) if len(test) else []
     return tuple(as_typed(_of_test(one), test, recipe) for one in found if one.blocks)
 
 
@@ -321,7 +323,7 @@ def _for_test(finding: Finding) -> Finding:
 
 def look_at_labels(recipe: Recipe, given: Dataset, predictions: Predictions, card: ModelCard) -> tuple[Finding, ...]:
     """Hold labels that are only judged on against a model; what would block a training is returned."""
-    found = audit(given, predictions, looks=COMPARED, elements=card.elements, model_name=card.name)
+    found = run_looks(given, predictions, looks=COMPARED, elements=card.elements, model_name=card.name)
     return tuple(as_typed(_for_test(one), given, recipe) for one in found if one.blocks)
 
 

@@ -36,7 +36,7 @@ from matgraft.potentials.active.labelling.fingerprint import (
     Compared,
     Stated,
     common,
-    compare,
+    compare_theories,
     engine_key,
     kinds,
     printed,
@@ -184,7 +184,7 @@ def _stated(against: LevelOfTheory | Dataset | None) -> list[Stated]:
 
 def _compared(engine: Engine, asked: Sequence[FrameToLabel], data: Sequence[Stated]) -> Compared:
     own = kinds((theory_of(engine, atoms), atoms) for atoms, _ in asked)
-    found = compare(own, data)
+    found = compare_theories(own, data)
     refuse_differing(found, "engine")
     return found
 
@@ -215,7 +215,7 @@ def _bench(store: LabelStore, workers: ExecutorSettings, key: str, data: Sequenc
 
     def expect(job: Job, theory: LevelOfTheory) -> None:
         asked = theory_of(job.engine, job.atoms)
-        own = printed(compare([(theory, job.atoms)], [(asked, job.atoms)] if asked else []))
+        own = printed(compare_theories([(theory, job.atoms)], [(asked, job.atoms)] if asked else []))
         if own.differing:
             said = "; ".join(f"{one.field} {one.engine}, asked was {one.data}" for one in own.differing)
             raise RunError(
@@ -224,7 +224,7 @@ def _bench(store: LabelStore, workers: ExecutorSettings, key: str, data: Sequenc
                 remedy="look at the program and its pseudopotentials; what was kept before is sound",
             )
         if job.engine_key == key:  # the probe varies settings on purpose
-            refuse_differing(compare([(theory, job.atoms)], data), "the output of the engine")
+            refuse_differing(compare_theories([(theory, job.atoms)], data), "the output of the engine")
 
     folder = store.folder / WORK
     folder.mkdir(parents=True, exist_ok=True)

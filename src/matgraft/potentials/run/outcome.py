@@ -28,7 +28,7 @@ from matgraft.potentials.data.splits.parts import INSIDE
 from matgraft.potentials.exports.repulsion import keep_closest
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.uncertainty import UNCERTAINTY
 from matgraft.potentials.recipe import ForgettingSettings, Recipe, ScoreSettings
 from matgraft.potentials.run.frames import Parts
@@ -135,7 +135,7 @@ NOTHING: Mapping[str, Predictions] = {"tuned": [], "untuned": [], "shift": []}
 
 def _beside_baselines(adapted: TunedPotential, dataset: Dataset, untuned: Predictions) -> Mapping[str, Predictions]:
     return {
-        "tuned": predict(adapted.backbone, dataset.samples, processes=cores()),
+        "tuned": predict_samples(adapted.backbone, dataset.samples, processes=cores()),
         "untuned": untuned,
         "shift": shifted(dataset, untuned, adapted.references),
     }
@@ -157,7 +157,7 @@ def save_model(
     for head in heads_of(adapted, parts):
         kept = _keeps_foundation(head)
         elements = foundation.card.elements if kept else head.train.elements()
-        theory = foundation.card.theory if kept else theory_of(head.train)
+        theory = foundation.card.theory if kept else first_theory(head.train)
         own = scores.heads.get(head.name) if head.name else scores
         tuned = {
             "name": f"{foundation.card.name} tuned on {recipe.title}{head.name and f', head {head.name}'}",
@@ -186,7 +186,7 @@ def _keeps_foundation(head: TunedHead) -> bool:
     return bool(head.name) and set(head.train.tag(HEAD_TAG)) != {head.name}
 
 
-def theory_of(frames: Dataset) -> LevelOfTheory:
+def first_theory(frames: Dataset) -> LevelOfTheory:
     """Return the first level of theory that frames state; an empty one where none does."""
     return next((sample.theory for sample in frames if sample.theory is not None), LevelOfTheory())
 

@@ -12,7 +12,7 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import FOUNDATION, head_names
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import Predictions
 from matgraft.potentials.tuning.loss import weigh_groups
@@ -140,7 +140,7 @@ def _of_isolated(parent: Potential, elements: Collection[str], given: Mapping[st
     """Return the foundation's energy (eV) of an isolated atom of each element."""
     atoms = [Sample(Atoms(symbol), {}, file=f"an isolated atom of {symbol},") for symbol in elements]
     try:
-        found = predict(parent, atoms, (ENERGY.name,))
+        found = predict_samples(parent, atoms, (ENERGY.name,))
     except DataError as error:
         raise OptionError(
             f"references.mode=isolated: {parent.card.name} gives no energy of an isolated atom ({error.found})",

@@ -31,7 +31,7 @@ from matgraft.potentials.active.sampling.prototypes import Bond
 from matgraft.potentials.active.sampling.sampled import Sampled, dropped_in
 from matgraft.potentials.active.sampling.settings import MAKERS, SampleSettings
 from matgraft.potentials.active.sampling.tasks import tasks_of
-from matgraft.potentials.active.sampling.work import finish, parts
+from matgraft.potentials.active.sampling.work import finish_tasks, parts
 from matgraft.potentials.checks.physical import structure_hash
 from matgraft.potentials.checks.structures import Structure, structures_given, structures_in, structures_of
 from matgraft.potentials.data.dataset import Dataset
@@ -96,7 +96,7 @@ def sample(model: Model, question: SampleQuestion, settings: SampleSettings, *, 
     }
     where = question.executor if isinstance(named, str | Path) else None
     with parts(out, decides) as folder:
-        finished, lost = finish(tasks, folder, where, quiet=quiet)
+        finished, lost = finish_tasks(tasks, folder, where, quiet=quiet)
         pool = [frame for one in finished for frame in one.frames]
         if pool:
             with whole(out) as part:

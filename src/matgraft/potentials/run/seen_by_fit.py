@@ -11,7 +11,7 @@ import numpy as np
 from matgraft.core.errors import MatgraftError
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.dataset import Dataset, concatenate
-from matgraft.potentials.data.seen import SeenFrames, is_among, kinds
+from matgraft.potentials.data.seen import SeenFrames, is_among, kinds_of_frames
 from matgraft.potentials.data.splits.given import leaks_between
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.run.frames import read_one
@@ -73,14 +73,14 @@ def _seen_in_file(recipe: Recipe, known: SeenFrames, unseen: Dataset) -> tuple[D
     nothing = unseen[:0]
     if not all(Path(file).exists() for file in recipe.train_files):
         return nothing, GONE
-    wanted = set(kinds(unseen)) & {kind for part in known.parts for kind in part}
+    wanted = set(kinds_of_frames(unseen)) & {kind for part in known.parts for kind in part}
     if not wanted:  # a file of 100,000 frames takes a minute to read
         return nothing, ""
     try:
         train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
     except MatgraftError:
         return nothing, "has changed and cannot be read"
-    train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
+    train = train[[i for i, kind in enumerate(kinds_of_frames(train)) if kind in wanted]]
     seen = np.any([is_among(train, part) for part in known.parts], axis=0)
     n_known = sum(len(rows) for part in known.parts for kind, rows in part.items() if kind in wanted)
     lack = "has changed and lacks frames that the fit has seen" if seen.sum() < n_known else ""

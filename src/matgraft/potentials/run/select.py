@@ -35,7 +35,7 @@ from matgraft.potentials.active.selection.pool import (
     plausible,
     read_pool,
 )
-from matgraft.potentials.active.selection.select import NOTHING, choose
+from matgraft.potentials.active.selection.select import NOTHING, choose_candidates
 from matgraft.potentials.active.selection.selected import Chosen, Left, Selected
 from matgraft.potentials.active.selection.settings import SelectSettings
 from matgraft.potentials.data.dataset import Dataset, concatenate
@@ -134,7 +134,7 @@ def select(
         described = candidates_of(frames, settings.strata)
         candidates = [described[sound[i]] for i in taken]
         threshold = uncertainty.card.gate.threshold if uncertainty else None
-        choice = choose(candidates, Surroundings.of(rows, known, settings.seed), threshold, n, settings)
+        choice = choose_candidates(candidates, Surroundings.of(rows, known, settings.seed), threshold, n, settings)
     if out is not None and choice.chosen:
         write_chosen(frames, choice.chosen, out)
     return Selected(
@@ -150,7 +150,7 @@ def select(
     )
 
 
-def refuse_other_file(path: Path) -> None:
+def refuse_other_frame_file(path: Path) -> None:
     """Raise an OptionError if chosen frames are not written to a file of such an ending."""
     if ending(path, WRITTEN, stream=".extxyz") is None:
         raise OptionError(

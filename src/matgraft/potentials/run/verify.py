@@ -11,7 +11,7 @@ from pathlib import Path
 from matgraft.core.errors import DataError
 from matgraft.core.files import is_part
 from matgraft.core.locks import is_lock
-from matgraft.core.manifest import FILE, FolderState, judge
+from matgraft.core.manifest import FILE, FolderState, folder_state
 from matgraft.core.registry import part_head
 from matgraft.core.run_folder import BEGUN, UNFINISHED, beginning
 from matgraft.potentials.active.labelling.store import LOG
@@ -43,7 +43,7 @@ def verify(path: Path) -> FolderState:
         raise DataError("there is no such folder", where=str(folder))
     if not (folder / FILE).is_file() and (folder / BEGUN.name).is_file():
         beginning(folder)  # raises where it had a manifest
-    state = judge(folder, passes=is_passing)
+    state = folder_state(folder, passes=is_passing)
     if (folder / UNFINISHED).exists():
         broken_off = {UNFINISHED: "what made the folder was killed before all was written: type its command again"}
         return state.model_copy(update={"changed": state.changed | broken_off})

@@ -7,7 +7,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.scoring.frame_errors import errors
 from matgraft.potentials.scoring.metrics import Figures, metrics
 from matgraft.potentials.scoring.scores import Scores
@@ -61,5 +61,5 @@ def evaluate(backbone: Potential, dataset: Dataset, *, processes: int = 1) -> Fi
 
     Only quantities that both the model predicts and the frames label are there.
     """
-    predictions = predict(backbone, dataset, tuple(backbone.quantities), processes=processes)
+    predictions = predict_samples(backbone, dataset, tuple(backbone.quantities), processes=processes)
     return metrics(errors(dataset, predictions, backbone.quantities))

@@ -84,8 +84,8 @@ class Judged:
 
     def figures(self) -> str:
         """Give the errors, shortest form: ``energy 7.6 instead of 40.1 meV/atom``."""
-        instead = f" instead of {short(min(self.baselines.values()))}" if self.baselines else ""
-        return f"{self.quantity.name} {short(self.error)}{instead} {self.quantity.report_unit}".rstrip()
+        instead = f" instead of {three_figures(min(self.baselines.values()))}" if self.baselines else ""
+        return f"{self.quantity.name} {three_figures(self.error)}{instead} {self.quantity.report_unit}".rstrip()
 
     def sentence(self) -> str:
         """Give the outcome with all that it rests on."""
@@ -93,8 +93,8 @@ class Judged:
         if self.outcome == "broken":
             return f"{name}: the tuned model predicts numbers that are not finite."
         if not self.baselines:
-            return f"{name}: RMSE {short(self.error)} {unit}; there is no baseline to hold it against."
-        return f"{name}: {self.words()}. RMSE {short(self.error)} {unit}; {self._rivals()}. {self._odds()}"
+            return f"{name}: RMSE {three_figures(self.error)} {unit}; there is no baseline to hold it against."
+        return f"{name}: {self.words()}. RMSE {three_figures(self.error)} {unit}; {self._rivals()}. {self._odds()}"
 
     def words(self) -> str:
         """Give the outcome in words, telling "no difference" from "nobody can say"."""
@@ -109,7 +109,7 @@ class Judged:
         return TOO_FEW if high > WIDE * low else "no difference beyond chance"
 
     def _rivals(self) -> str:
-        figures = {name: short(value) for name, value in self.baselines.items()}
+        figures = {name: three_figures(value) for name, value in self.baselines.items()}
         if len(set(figures.values())) == 1:
             return f"{self.names['untuned']} has {next(iter(figures.values()))}"
         return "; ".join(f"{self.names[name]} has {value}" for name, value in figures.items())
@@ -145,6 +145,6 @@ def trajectories(count: int) -> str:
     return f"{count} {'trajectory' if count == 1 else 'trajectories'}"
 
 
-def short(value: float) -> str:
+def three_figures(value: float) -> str:
     """Three figures, without an exponent where that can be read."""
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"

@@ -20,7 +20,7 @@ from matgraft.core.quantities import POTENTIAL_QUANTITIES, Quantity
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.potentials.scoring.comparison import Comparison, compare
 from matgraft.potentials.scoring.frame_errors import FrameErrors, metric_key
-from matgraft.potentials.scoring.judged import short, trajectories
+from matgraft.potentials.scoring.judged import three_figures, trajectories
 from matgraft.potentials.scoring.metrics import count_units, metrics
 
 
@@ -89,7 +89,7 @@ class Standing(Frozen):
     @property
     def sentence(self) -> str:
         """Name the best model, and those that it is better than beyond chance."""
-        opening = f"{self.title}: {self.best} errs least ({short(self.error)} {self.unit})"
+        opening = f"{self.title}: {self.best} errs least ({three_figures(self.error)} {self.unit})"
         if self.is_rounding:
             return f"{self.title}: no difference; all errors are those of single precision."
         beaten = [one for one in self.rivals if one.beyond_chance]

@@ -38,7 +38,7 @@ from matgraft.potentials.scoring.judged import (
     Judged,
     judge_quantities,
     rival_error,
-    short,
+    three_figures,
     trajectories,
 )
 from matgraft.potentials.scoring.metrics import UNSTATED, Figures
@@ -181,7 +181,8 @@ def _losses(scores: Scores, failed: Sequence[Finding]) -> Iterator[Caution]:
     yield from (_caution(one, Damage.HARM) for one in failed)
     if worsened := [one for one in scores.validation if one.worsened]:
         figures = ", ".join(
-            f"{one.quantity} {short(one.after)} instead of {short(one.before)} {one.unit}" for one in worsened
+            f"{one.quantity} {three_figures(one.after)} instead of {three_figures(one.before)} {one.unit}"
+            for one in worsened
         )
         yield Caution(
             code="validation-worsened",
@@ -225,8 +226,8 @@ def _extrapolation(scores: Scores) -> Iterator[Reason]:
             continue
         ratio = one.error / beside.error if beside.error else math.inf
         text = (
-            f"{one.quantity.name.capitalize()}: {short(ratio)} times the error where {scores.held}, which no training "
-            f"frame has: {one.figures()}, and {beside.figures()} on held-out frames of the other conditions."
+            f"{one.quantity.name.capitalize()}: {three_figures(ratio)} times the error where {scores.held}, which no "
+            f"training frame has: {one.figures()}, and {beside.figures()} on held-out frames of the other conditions."
         )
         worse = not ratio <= HOT_RATIO and one.error > one.quantity.rounding
         yield Reason(
@@ -255,8 +256,8 @@ def _relative_reasons(scores: Scores) -> Iterator[Reason]:
     yield Reason(
         about="energies between phases",
         speaks="against" if worse else "for" if apart else "neither",
-        text=f"Energies between phases (by {found.phases_by}): RMSE {short(ours.rmse)} instead of {short(rival.rmse)} "
-        f"meV/atom over {ours.count} pairs of frames{ranked}.",
+        text=f"Energies between phases (by {found.phases_by}): RMSE {three_figures(ours.rmse)} instead of "
+        f"{three_figures(rival.rmse)} meV/atom over {ours.count} pairs of frames{ranked}.",
     )
 
 
@@ -359,13 +360,13 @@ def _worst_decile(scores: Scores) -> Iterator[str]:
         if error <= quantity.rounding:
             continue
         largest = "differences of forces" if scores.corrects else "forces"
-        who = f"On the tenth of the atoms with the largest {largest} the RMSE is {short(error)} {unit}"
+        who = f"On the tenth of the atoms with the largest {largest} the RMSE is {three_figures(error)} {unit}"
         if error > HOT_RATIO * overall:
             share = 10 * (error / overall) ** 2 if overall else 100
-            yield f"{who}, against {short(overall)} on all: they hold {share:.0f} % of the squared error."
+            yield f"{who}, against {three_figures(overall)} on all: they hold {share:.0f} % of the squared error."
         rival = rival_error(tenths, key)
         if error >= rival:
-            yield f"{who}, no better than {scores.named('untuned')}'s {short(rival)}."
+            yield f"{who}, no better than {scores.named('untuned')}'s {three_figures(rival)}."
 
 
 @dataclass(frozen=True)
@@ -403,7 +404,7 @@ def _worse_rows(tag: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -> 
             key = metric_key(quantity, "rmse")
             error, rival = found.get(key, 0.0), rival_error(rivals, key)
             if not math.isfinite(error) or error > NOTICED_RISE * max(rival, quantity.rounding):
-                instead = f"{name} {short(error)} instead of {short(rival)} {quantity.report_unit}"
+                instead = f"{name} {three_figures(error)} instead of {three_figures(rival)} {quantity.report_unit}"
                 figures[name] = instead.rstrip()
         if figures:
             yield _WorseType(tag, value, int(found["n_frames"]), figures)

@@ -49,7 +49,7 @@ def distinct_sites(atoms: Atoms) -> list[int]:
     return [*first, *[k for k in kinds if k not in first]][: max(MOST_SITES, len(first))]
 
 
-def without(atoms: Atoms, site: int) -> Atoms:
+def without_site(atoms: Atoms, site: int) -> Atoms:
     """Return the atoms but one."""
     return atoms[[k for k in range(len(atoms)) if k != site]]
 

@@ -24,7 +24,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.fingerprint import fingerprint
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import predict_samples
 
 
 class Once:
@@ -133,7 +133,7 @@ class Subject:
         """
         if self.potential is not None:
             samples = [Sample(atoms, {}, file=self.name, index=i) for i, atoms in enumerate(structures)]
-            return predict(self.potential, samples)
+            return predict_samples(self.potential, samples)
         calculator = self.make()
         return [one_prediction(atoms, calculator) for atoms in structures]
 

@@ -28,7 +28,7 @@ from matgraft.core.training.strategy import ParamGroup, Strategy, make_strategy,
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head, head_names, require_heads
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning.defaults import fit_defaults, loss_defaults
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.loss import LossSettings, weigh_moments, weigh_parts
@@ -288,7 +288,7 @@ def _refit(
 
 
 def _energies(foundation: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:
-    return predict(foundation, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
+    return predict_samples(foundation, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
 
 
 def _cached_objective(through: FrameObjective, settings: FitSettings, execution: Execution) -> TangentObjective:

@@ -33,7 +33,7 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Strategy
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, require_frames
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.judging import Predictions, validation_errors
@@ -268,7 +268,7 @@ class _Ascent:
 
     def _predicted(self, model: Potential) -> Predictions:
         graphs = self.frames.validation_graphs
-        return predict(model, self.frames.validation.samples, encoded=graphs, processes=cores())
+        return predict_samples(model, self.frames.validation.samples, encoded=graphs, processes=cores())
 
     def _adapt(self, name: str, minutes: float, *, resume: bool) -> TunedPotential:
         settings = self.settings.updated(max_minutes=minutes)

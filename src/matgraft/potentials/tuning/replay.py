@@ -33,7 +33,7 @@ from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import ENERGY, FORCES
 from matgraft.core.training.strategy import Strategy, through_network
-from matgraft.potentials.audit.audit import COMPARED, audit
+from matgraft.potentials.audit.audit import COMPARED, run_looks
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import FOUNDATION, HEAD_TAG, frames_by_head
 from matgraft.potentials.data.lazy import Samples
@@ -43,7 +43,7 @@ from matgraft.potentials.data.reading.theory_fields import functional
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.structures import make_structures
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.models.pseudolabels import diverse, encodable, made_frames, own_frames, structure_features
 from matgraft.potentials.tuning.loss import label_shares
 from matgraft.potentials.tuning.objectives import FrameObjective, metrics_of_sums
@@ -177,7 +177,7 @@ def replay_frames(
     """
     title = "" if quiet else "frames to rehearse"
     if settings.file is not None and settings.labels == "file":
-        return _with_labels_of_file(foundation, read_labelled(settings.file, foundation.card), settings.size, title)
+        return _with_labels_of_file(foundation, read_rehearsed(settings.file, foundation.card), settings.size, title)
     if settings.file is not None:
         return own_frames(foundation, read(settings.file, want=()), settings.size, folder=folder, progress=title)
     return made_frames(
@@ -191,7 +191,7 @@ def replay_frames(
     )
 
 
-def read_labelled(file: str, card: ModelCard) -> Dataset:
+def read_rehearsed(file: str, card: ModelCard) -> Dataset:
     """Read frames to rehearse by their own labels.
 
     Raises
@@ -227,8 +227,8 @@ def _with_labels_of_file(foundation: Potential, frames: Dataset, size: int | Non
     if size is not None and size < len(taken):
         chosen = diverse(structure_features(foundation, encoded, title), size)
     taken, encoded = taken[chosen], [encoded[i] for i in chosen]
-    known = predict(foundation, taken.samples, encoded=encoded, processes=cores(), progress=title)
-    causes = [DataError(f"{one.code}: {one.evidence}") for one in blocking(audit(taken, known, looks=COMPARED))]
+    known = predict_samples(foundation, taken.samples, encoded=encoded, processes=cores(), progress=title)
+    causes = [DataError(f"{one.code}: {one.evidence}") for one in blocking(run_looks(taken, known, looks=COMPARED))]
     pairs = [(s, float(one[ENERGY.name])) for s, one in zip(taken, known, strict=True) if ENERGY.name in s.labels]
     apart = np.median([abs(float(s.labels[ENERGY.name]) - energy) / s.n_atoms for s, energy in pairs] or [0.0])
     if not apart <= FARTHEST:

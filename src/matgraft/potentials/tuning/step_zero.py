@@ -20,7 +20,7 @@ from matgraft.core.model import Encoded
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.predict import encode_all, predict_samples
 from matgraft.potentials.tuning.references import References, ReferenceShift
 from matgraft.potentials.tuning.replay import ReplayObjective, under
 
@@ -100,7 +100,7 @@ def check_step_zero(
     chosen = spread_over(dataset)
     samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
     wanted = ("energy", "forces")
-    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (foundation, prepared))
+    before, after = (predict_samples(model, samples, wanted, encoded=graphs) for model in (foundation, prepared))
     energy = forces = 0.0
     for sample, old, new in zip(samples, before, after, strict=True):
         expected = old["energy"] + shift.energy(sample.content.numbers)

@@ -52,7 +52,7 @@ class Watch:
         if extrapolation.max() <= self.most:
             return
         if self.frame is None:
-            self.frame, self.step, self.atom = kept(atoms), self.dynamics.nsteps, int(extrapolation.argmax())
+            self.frame, self.step, self.atom = kept_frame(atoms), self.dynamics.nsteps, int(extrapolation.argmax())
         self.dynamics.max_steps = self.dynamics.nsteps  # ASE takes no further step
 
 
@@ -94,7 +94,7 @@ def _atoms(dynamics: Dynamics) -> Atoms:
     return relaxed.atoms if isinstance(relaxed, Filter) else relaxed
 
 
-def kept(atoms: Atoms) -> Atoms:
+def kept_frame(atoms: Atoms) -> Atoms:
     """Return a copy with the energy, the forces and what the model says of them."""
     frame, results = atoms.copy(), atoms.calc.results
     frame.calc = SinglePointCalculator(frame, energy=results["energy"], forces=results["forces"])

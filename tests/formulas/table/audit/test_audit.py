@@ -15,9 +15,9 @@ from matgraft.core.findings import blocking
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.settings import TableRun
-from matgraft.formulas.table.audit.audit import AUDIT, CODES, audit_table, read_candidates, refuse_unknown_codes
+from matgraft.formulas.table.audit.audit import AUDIT, CODES, audit_table, read_candidates, refuse_unknown_looks
 from matgraft.formulas.table.audit.base import TableEvidence
-from matgraft.formulas.table.audit.coverage import coverage
+from matgraft.formulas.table.audit.coverage import candidates_covered
 from matgraft.formulas.table.lines import read_lines, write_lines
 from matgraft.formulas.tune import tune_table
 
@@ -51,11 +51,13 @@ def test_candidates_that_no_row_is_like(evidence, plain, small, tmp_path):
     asked = evidence(plain)
     pd.DataFrame({"composition": ["Hf2O", "Li2O", "W"]}).to_csv(tmp_path / "for.csv", index=False)
     candidates = read_candidates(tmp_path / "for.csv", "formula")
-    (found,) = coverage(TableEvidence(asked.table, "gap", asked.columns, small, candidates))
+    (found,) = candidates_covered(TableEvidence(asked.table, "gap", asked.columns, small, candidates))
     assert found.outcome == "failed" and "Hf (1)" in found.evidence and "W (1)" in found.evidence
     assert found.numbers["new_elements"] == pytest.approx(2 / 3)
     own = tuple(parse_formula(text) for text in plain["formula"])
-    assert next(iter(coverage(TableEvidence(asked.table, "gap", asked.columns, small, own)))).outcome == "passed"
+    assert (
+        next(iter(candidates_covered(TableEvidence(asked.table, "gap", asked.columns, small, own)))).outcome == "passed"
+    )
 
 
 def test_what_blocks_stops_before_a_folder_is_made_unless_it_is_allowed(plain, small, tmp_path, monkeypatch):
@@ -70,7 +72,7 @@ def test_what_blocks_stops_before_a_folder_is_made_unless_it_is_allowed(plain, s
     assert refused.value.causes[0].options == ({"--drop": "9"},)
     assert not (tmp_path / "run").exists()
     with pytest.raises(OptionError, match="outlier-value"):
-        refuse_unknown_codes(["outlier-valu"])
+        refuse_unknown_looks(["outlier-valu"])
 
     class FittingError(Exception):
         pass

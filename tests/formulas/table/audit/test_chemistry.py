@@ -15,7 +15,7 @@ from matgraft.formulas.table.audit.chemistry import (
     can_balance,
     charge_balance,
     digit_for_letter,
-    elements_unseen,
+    elements_not_pretrained,
     likely_reading,
 )
 
@@ -87,9 +87,9 @@ def test_elements_that_no_formula_of_the_pretraining_had(evidence, plain):
     asked = evidence(cells)
     known = tuple({symbol for formula in asked.table.formulas for symbol in formula.symbols} - {"Am"})
     seen = SimpleNamespace(card=SimpleNamespace(elements=known))
-    (found,) = elements_unseen(TableEvidence(asked.table, "gap", asked.columns, seen))
+    (found,) = elements_not_pretrained(TableEvidence(asked.table, "gap", asked.columns, seen))
     assert (found.outcome, found.lines) == ("failed", (2,))
-    assert next(iter(elements_unseen(asked))).outcome == "not applicable"
+    assert next(iter(elements_not_pretrained(asked))).outcome == "not applicable"
 
 
 @given(st.text("CFOe0123()", min_size=1, max_size=12))

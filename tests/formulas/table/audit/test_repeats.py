@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.formulas.table.audit.repeats import (
-    duplicates,
+    duplicate_rows,
     mean_deviation_within,
-    near_duplicates,
+    near_duplicate_rows,
     repeated_formula,
 )
 
@@ -51,24 +51,24 @@ def test_classes_of_one_formula_that_contradict(ask, plain):
 
 
 def test_copies_are_found_however_they_are_written(ask, plain):
-    found = ask(duplicates, twice(plain, 5, 0.0))
+    found = ask(duplicate_rows, twice(plain, 5, 0.0))
     assert (found.outcome, found.severity) == ("failed", "info")
     assert found.lines == tuple(range(130, 135)) and found.option == "--drop 130-134"
     assert "5 of them with the formula written otherwise" in found.evidence
-    assert ask(duplicates, plain).outcome == "passed"
-    assert ask(duplicates, twice(plain, 5, 0.01)).outcome == "passed"
-    assert ask(duplicates, twice(plain, 40, 0.0)).severity == "warning"
+    assert ask(duplicate_rows, plain).outcome == "passed"
+    assert ask(duplicate_rows, twice(plain, 5, 0.01)).outcome == "passed"
+    assert ask(duplicate_rows, twice(plain, 40, 0.0)).severity == "warning"
 
 
 def test_nearly_equal_compositions_offer_folds_by_system(ask, plain):
     steps = [f"Fe{0.6 + 0.0005 * i:.4f}Ni{0.4 - 0.0005 * i:.4f}" for i in range(40)]
     cells = pd.concat([plain, pd.DataFrame({"formula": steps, "gap": 2.0})], ignore_index=True)
-    found = ask(near_duplicates, cells)
+    found = ask(near_duplicate_rows, cells)
     assert found.outcome == "failed" and found.option == "--group chemical-system" and len(found.lines) == 40
-    assert ask(near_duplicates, cells, group="chemical-system").outcome == "passed"
+    assert ask(near_duplicate_rows, cells, group="chemical-system").outcome == "passed"
     other = cells.assign(gap=[*plain["gap"], *(2.0 + 2.0 * (i % 2) for i in range(40))])
-    assert ask(near_duplicates, other).outcome == "passed"  # their values differ
-    assert ask(near_duplicates, plain).outcome == "passed"
+    assert ask(near_duplicate_rows, other).outcome == "passed"  # their values differ
+    assert ask(near_duplicate_rows, plain).outcome == "passed"
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=5), min_size=1, max_size=4))

@@ -10,7 +10,7 @@ from ase.build import bulk
 from matgraft.core.errors import OptionError
 from matgraft.potentials.active.labelling import espresso as qe
 from matgraft.potentials.active.labelling.engine import Engine
-from matgraft.potentials.active.labelling.fingerprint import compare
+from matgraft.potentials.active.labelling.fingerprint import compare_theories
 from matgraft.potentials.active.labelling.server import Server
 from matgraft.potentials.data.reading.theory import read_theory
 
@@ -24,10 +24,10 @@ def a_frame(how=0.2):
 
 
 def test_every_fault_of_a_program_is_a_reason(espresso, here):
-    with Server(qe.settled(espresso(timeout=2)), here / "work", str(here)) as server:
+    with Server(qe.settled_espresso(espresso(timeout=2)), here / "work", str(here)) as server:
         answer, _ = server.ask(a_frame(1))
         assert "ran past the timeout" in answer.failed
-    with Server(qe.settled(espresso()), here / "work", str(here)) as server:
+    with Server(qe.settled_espresso(espresso()), here / "work", str(here)) as server:
         for how, told, again in [
             (2, "charge is wrong", True),
             (3, "its output cannot be read", True),
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_refused_before_anything_runs(espresso):
         ({"input_data": "ecutwfc=20"}, "no mapping"),
     ]:
         with pytest.raises(OptionError, match=r"parameters|input_data|kspacing") as caught:
-            qe.settled(espresso(parameters=parameters))
+            qe.settled_espresso(espresso(parameters=parameters))
         assert told in str(caught.value)
 
 
@@ -113,24 +113,24 @@ def test_no_parameter_is_passed_over_or_read_as_another(espresso, parameters, to
     engine = espresso(parameters=parameters)
     given = {name: value for name, value in engine.parameters.items() if value is not None}
     with pytest.raises(OptionError, match=told):
-        qe.settled(engine.model_copy(update={"parameters": given}))
+        qe.settled_espresso(engine.model_copy(update={"parameters": given}))
 
 
 def test_the_hash_of_a_pseudopotential_belongs_to_the_key(espresso, tmp_path):
     from matgraft.potentials.active.labelling.fingerprint import engine_key
 
-    engine = qe.settled(espresso())
+    engine = qe.settled_espresso(espresso())
     before = engine_key(engine)
     other = tmp_path / "elsewhere"
     shutil.copytree(tmp_path / "pseudo", other)
-    assert engine_key(qe.settled(espresso(parameters={"pseudo_dir": str(other)}))) == before
+    assert engine_key(qe.settled_espresso(espresso(parameters={"pseudo_dir": str(other)}))) == before
     (other / "Si.UPF").write_text('<UPF version="2.0.1"><PP_HEADER functional="PBE" z_valence="4"/></UPF>')
-    assert engine_key(qe.settled(espresso(parameters={"pseudo_dir": str(other)}))) != before
+    assert engine_key(qe.settled_espresso(espresso(parameters={"pseudo_dir": str(other)}))) != before
 
 
 def test_the_level_of_theory_follows_from_the_input(espresso):
-    theory = qe.theory_of(
-        qe.settled(
+    theory = qe.espresso_theory(
+        qe.settled_espresso(
             espresso(
                 parameters={
                     "input_data": {
@@ -152,7 +152,7 @@ def test_the_level_of_theory_follows_from_the_input(espresso):
     assert theory.spin is False and theory.potentials == ("Si.UPF",)
     magnetic = bulk("Si")
     magnetic.set_initial_magnetic_moments([1.0, 0.0])
-    assert qe.theory_of(qe.settled(espresso()), magnetic).spin is True
+    assert qe.espresso_theory(qe.settled_espresso(espresso()), magnetic).spin is True
 
 
 @needs_pwx
@@ -172,8 +172,8 @@ def test_the_engine_of_the_shipped_frames_has_their_level_of_theory():
     atoms.symbols[:4] = "Ge"
 
     def compared(**changed):
-        engine = qe.settled(Engine(calculator="espresso", parameters={**given, **changed}))
-        return compare([(qe.theory_of(engine, atoms), atoms)], [(stated, atoms)])
+        engine = qe.settled_espresso(Engine(calculator="espresso", parameters={**given, **changed}))
+        return compare_theories([(qe.espresso_theory(engine, atoms), atoms)], [(stated, atoms)])
 
     assert compared().differing == () and compared().only_data == ()
     assert [one.field for one in compared(koffset=[1, 1, 1]).differing] == ["offset of the k-mesh"]
@@ -189,7 +189,7 @@ def test_silicon_by_pwx(here):
     atoms = bulk("Si")
     atoms.positions[0] += 0.05
     loose = Engine(calculator="espresso", parameters={**given, "input_data": {"ecutwfc": 8, "conv_thr": 1e-6}})
-    with Server(qe.settled(loose), here / "work", str(here)) as server:
+    with Server(qe.settled_espresso(loose), here / "work", str(here)) as server:
         answer, label = server.ask(atoms)
     assert not answer.failed, answer.failed
     from ase.calculators.espresso import Espresso, EspressoProfile
@@ -204,7 +204,7 @@ def test_silicon_by_pwx(here):
     np.testing.assert_allclose(label["forces"], atoms.get_forces(), atol=1e-4)
     np.testing.assert_allclose(label["stress"], atoms.get_stress(voigt=False), atol=1e-5)
     cut = loose.with_parameters(input_data={"ecutwfc": 8, "conv_thr": 1e-12, "electron_maxstep": 2})
-    with Server(qe.settled(cut), here / "work", str(here)) as server:
+    with Server(qe.settled_espresso(cut), here / "work", str(here)) as server:
         answer, label = server.ask(atoms)
     assert answer.failed == "the electrons did not converge" and "energy" not in label
 

@@ -13,7 +13,7 @@ import pytest
 
 import matgraft
 from matgraft.core.errors import ChangedError, OptionError, RunError
-from matgraft.core.manifest import enter, judge
+from matgraft.core.manifest import enter, folder_state
 from matgraft.potentials.active.labelling.labelled import Try
 from matgraft.potentials.active.labelling.store import FILE, FailureFacts, LabelFacts, LabelStore, StoredLabel
 
@@ -165,8 +165,8 @@ def test_a_store_is_sealed_when_it_is_closed_and_open_while_it_is_written(tmp_pa
     with LabelStore(tmp_path / "labels") as store:
         store.put("k", "e", a_label())
         store.put_output("k", "out", b"said")
-        assert judge(tmp_path / "labels").unsettled == (FILE,)
-    state = judge(tmp_path / "labels")
+        assert folder_state(tmp_path / "labels").unsettled == (FILE,)
+    state = folder_state(tmp_path / "labels")
     assert state.is_whole and state.n_whole == 2 and not state.unsettled and not state.unknown
     with LabelStore(tmp_path / "labels") as store:
         assert store.label("k") is not None

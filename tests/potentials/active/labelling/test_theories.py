@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.calculators import Maker
 from matgraft.potentials.active.labelling.engine import Engine
-from matgraft.potentials.active.labelling.fingerprint import common, compare, kinds
+from matgraft.potentials.active.labelling.fingerprint import common, compare_theories, kinds
 from matgraft.potentials.active.labelling.outcome import FailedError, asked_of, of_calculator, order_of, refuse_unsound
 from matgraft.potentials.active.labelling.theories import theory_of, theory_of_label
 
@@ -70,7 +70,7 @@ def test_what_is_stated_by_element_is_put_together():
     assert both.hubbard_u == {"Fe": 4.0} and both.hubbard_orbital == {"Fe": "d"}
     assert set(both.potentials) == {"Fe.upf", "O.upf"}
     atoms = Atoms("FeO", [[0, 0, 0], [0, 0, 2]], cell=[4, 4, 4], pbc=True)
-    assert compare([(both, atoms)], [(iron, atoms)]).differing == ()
+    assert compare_theories([(both, atoms)], [(iron, atoms)]).differing == ()
     assert common([iron, iron.model_copy(update={"hubbard_u": {"Fe": 5.0}})]).hubbard_u == {}
 
 
@@ -85,8 +85,8 @@ def test_a_level_of_theory_agrees_with_itself_and_comparing_is_symmetric(functio
     one = LevelOfTheory(functional=functional, cutoff_eV=cutoff, spin=spin)
     other = LevelOfTheory(functional="PBE", cutoff_eV=500.0)
     atoms = bulk("Si")
-    assert compare([(one, atoms)], [(one, atoms)]).differing == ()
-    there, back = compare([(one, atoms)], [(other, atoms)]), compare([(other, atoms)], [(one, atoms)])
+    assert compare_theories([(one, atoms)], [(one, atoms)]).differing == ()
+    there, back = compare_theories([(one, atoms)], [(other, atoms)]), compare_theories([(other, atoms)], [(one, atoms)])
     assert [(d.field, d.engine, d.data) for d in there.differing] == [
         (d.field, d.data, d.engine) for d in back.differing
     ]

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from matgraft.potentials.active.labelling.messages import Answer, Begin
-from matgraft.potentials.active.labelling.wire import SilenceError, WireError, packed, receive, send, unpacked
+from matgraft.potentials.active.labelling.wire import (
+    SilenceError,
+    WireError,
+    arrays_of_npz,
+    packed,
+    receive,
+    send_message,
+)
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ def pipe():
 def test_what_is_sent_comes_out(values, text):
     reading, writing = os.pipe()
     try:
-        send(writing, Answer(failed=text), {"forces": values})
+        send_message(writing, Answer(failed=text), {"forces": values})
         facts, found = receive(reading, Answer, time.monotonic() + 5)
     finally:
         os.close(reading)
@@ -47,7 +54,7 @@ def test_anything_else_is_no_message(pipe, garbage):
 
 
 def test_a_message_of_another_kind_is_refused(pipe):
-    send(pipe[1], Answer())
+    send_message(pipe[1], Answer())
     with pytest.raises(WireError, match="no Begin"):
         receive(pipe[0], Begin, time.monotonic() + 5)
 
@@ -67,10 +74,10 @@ def test_a_closed_pipe_is_the_end(pipe):
 
 def test_pickles_are_refused():
     content = packed({"x": np.zeros(3)})
-    assert unpacked(content)["x"].shape == (3,)
+    assert arrays_of_npz(content)["x"].shape == (3,)
     file = io.BytesIO()
     np.savez(file, x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(WireError):
-        unpacked(file.getvalue())
+        arrays_of_npz(file.getvalue())
     with pytest.raises(WireError):
-        unpacked(pickle.dumps({"x": 1}))
+        arrays_of_npz(pickle.dumps({"x": 1}))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from matgraft.potentials.active.selection.diversity import Surroundings
-from matgraft.potentials.active.selection.select import Choice, PoolCandidate, choose, draw_audit
+from matgraft.potentials.active.selection.select import Choice, PoolCandidate, choose_candidates, draw_audit
 from matgraft.potentials.active.selection.settings import SelectSettings
-from matgraft.potentials.models.uncertainty import Known, nearest
+from matgraft.potentials.models.uncertainty import Known, nearest_rows
 from matgraft.potentials.uncertainty.known import fit_known
 from matgraft.potentials.uncertainty.rows import FrameRows
 
@@ -39,7 +39,7 @@ def chosen_from(
     frames: list[FrameRows], how: SelectSettings, n: int, walkers: int = 4, known: Known | None = None
 ) -> Choice:
     threshold = None if known is None else 1.0
-    return choose(pool(len(frames), walkers), Surroundings.of(frames, known), threshold, n, how)
+    return choose_candidates(pool(len(frames), walkers), Surroundings.of(frames, known), threshold, n, how)
 
 
 def test_the_distance_of_a_frame_is_that_of_its_farthest_atom_to_what_is_known_or_chosen() -> None:
@@ -53,7 +53,7 @@ def test_the_distance_of_a_frame_is_that_of_its_farthest_atom_to_what_is_known_o
     assert after[1] == pytest.approx(0, abs=1e-5)
     rows = surroundings.rows.astype(float)
     everything = np.concatenate([known.rows.astype(float), rows[2:4]])
-    assert after[2] == pytest.approx(nearest(rows[4:], everything)[0], rel=1e-5)
+    assert after[2] == pytest.approx(nearest_rows(rows[4:], everything)[0], rel=1e-5)
 
 
 def test_atoms_are_compared_with_those_of_their_element_alone() -> None:
@@ -98,7 +98,7 @@ def test_what_a_check_hands_over_needs_no_uncertainty() -> None:
     known = known_of([frame(0.0, 1.0, 2.0)])
     candidates = [PoolCandidate(0, "a", "md"), PoolCandidate(1, "b", "check phonons")]
     how = ALL.model_copy(update={"low": 0.5})
-    choice = choose(candidates, Surroundings.of([frame(0.0), frame(0.0)], known), 1.0, 2, how)
+    choice = choose_candidates(candidates, Surroundings.of([frame(0.0), frame(0.0)], known), 1.0, 2, how)
     assert [(one.index, one.why) for one in choice.chosen] == [(1, "check")]
     assert choice.left_out == {"certain": 1}
 
@@ -119,7 +119,7 @@ def test_strata_give_alike() -> None:
     candidates = [PoolCandidate(i, str(i), "md", None, "hot" if i < 8 else "cold") for i in range(12)]
     frames = [frame(float(100 + i if i < 8 else i)) for i in range(12)]
     how = ALL.model_copy(update={"diversity": "stratified"})
-    chosen = choose(candidates, Surroundings.of(frames, None), None, 6, how).chosen
+    chosen = choose_candidates(candidates, Surroundings.of(frames, None), None, 6, how).chosen
     assert Counter(candidates[one.index].stratum for one in chosen) == {"hot": 3, "cold": 3}
 
 
@@ -167,16 +167,16 @@ def test_the_part_outside_the_gate_is_that_of_what_was_sampled() -> None:
     frames = [frame(0.0)] * 3 + [frame(9.0)] * 4
     sampled = [PoolCandidate(i, str(i), "md") for i in range(4)]
     handed = [PoolCandidate(i, "c", "check nvt") for i in range(4, 7)]
-    choice = choose([*sampled, *handed], Surroundings.of(frames, known), 1.0, 4, ALL)
+    choice = choose_candidates([*sampled, *handed], Surroundings.of(frames, known), 1.0, 4, ALL)
     assert choice.outside == 0.25
-    assert choose(handed, Surroundings.of(frames[4:], known), 1.0, 2, ALL).outside is None
+    assert choose_candidates(handed, Surroundings.of(frames[4:], known), 1.0, 2, ALL).outside is None
 
 
 def test_a_single_walker_is_learned_from_beside_what_a_check_hands_over() -> None:
     candidates = [*pool(30, walkers=1), PoolCandidate(30, "c", "check nvt")]
     frames = [frame(float(i)) for i in range(31)]
     how = ALL.model_copy(update={"audit": 0.2, "gap": 300})
-    choice = choose(candidates, Surroundings.of(frames, None), None, 8, how)
+    choice = choose_candidates(candidates, Surroundings.of(frames, None), None, 8, how)
     learned = [candidates[one.index] for one in choice.chosen if one.why != "audit"]
     assert {one.walker for one in learned} == {"w0", "c"} and "one walker" in choice.notes[0]
 

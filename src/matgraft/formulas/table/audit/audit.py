@@ -39,10 +39,10 @@ LOOKS: tuple[Look, ...] = (
     values.heavy_zeros,
     chemistry.digit_for_letter,
     chemistry.charge_balance,
-    chemistry.elements_unseen,
+    chemistry.elements_not_pretrained,
     repeats.repeated_formula,
-    repeats.duplicates,
-    repeats.near_duplicates,
+    repeats.duplicate_rows,
+    repeats.near_duplicate_rows,
     leaks.covariate_is_target,
     leaks.covariate_identifies,
     leaks.groups_across_folds,
@@ -50,7 +50,7 @@ LOOKS: tuple[Look, ...] = (
     size.rare_classes,
     size.imbalance,
     provenance.mixed_provenance,
-    coverage.coverage,
+    coverage.candidates_covered,
 )
 MODULES = (values, units, chemistry, repeats, leaks, size, provenance, coverage)
 CODES = {one.code: one for module in MODULES for one in vars(module).values() if isinstance(one, Code)}
@@ -86,7 +86,7 @@ def audit_table(evidence: TableEvidence, looks: Sequence[Look] = LOOKS) -> tuple
         return tuple(finding for look in looks for finding in look(evidence))
 
 
-def refuse_unknown_codes(codes: Iterable[str]) -> None:
+def refuse_unknown_looks(codes: Iterable[str]) -> None:
     """Raise an `OptionError` for a code to allow that no look has."""
     for code in codes:
         choose(code, CODES, "finding")

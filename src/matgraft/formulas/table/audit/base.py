@@ -138,7 +138,7 @@ class TableEvidence:
         return Action(settings={"--drop": write_lines(self.at(rows))})
 
 
-def count(number: int, of: int | None = None, what: str = "row") -> str:
+def count_rows(number: int, of: int | None = None, what: str = "row") -> str:
     """Say how many rows: ``3 rows``, ``1 of 60 rows``."""
     among = "" if of is None else f" of {of}"
     return f"{number:,}{among} {what}{'' if (of or number) == 1 else 's'}"

@@ -11,7 +11,7 @@ import numpy as np
 from matgraft.core.findings import Code, Fault, Finding
 from matgraft.formulas.elements import element_facts
 from matgraft.formulas.formula import Formula, FormulaError, parse_formula
-from matgraft.formulas.table.audit.base import TableEvidence, count
+from matgraft.formulas.table.audit.base import TableEvidence, count_rows
 from matgraft.formulas.valence import elements, nearest_charge
 
 DIGIT = Code("digit-for-letter", "A digit or a letter where another letter belongs", "error")
@@ -50,7 +50,7 @@ def digit_for_letter(evidence: TableEvidence) -> Iterator[Finding]:
         f"{meant[evidence.table.formulas[i].text]}" for i in rows[:3]
     )  # fmt: skip
     fault = Fault(
-        (), f"{count(len(rows), len(evidence))}: {shown}{'; …' if rows[3:] else ''}",
+        (), f"{count_rows(len(rows), len(evidence))}: {shown}{'; …' if rows[3:] else ''}",
         "write the letter, or leave the rows out", [evidence.dropped(rows)], {"rows": len(rows)},
         "error" if any(beyond_doubt(evidence.table.formulas[i]) for i in rows) else "warning", evidence.at(rows),
     )  # fmt: skip
@@ -185,7 +185,7 @@ def _states() -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
-def elements_unseen(evidence: TableEvidence) -> Iterator[Finding]:
+def elements_not_pretrained(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for elements that the encoder's pretraining had no formula of."""
     if evidence.backbone is None:
         yield UNSEEN.skipped("no encoder was loaded")
@@ -201,7 +201,7 @@ def elements_unseen(evidence: TableEvidence) -> Iterator[Finding]:
         return
     missing = sorted({symbol for i in rows for symbol in formulas[i].symbols} - seen)
     fault = Fault(
-        (), f"{', '.join(missing)} in {count(len(rows), len(formulas))}: the encoder knows of them what stands in "
+        (), f"{', '.join(missing)} in {count_rows(len(rows), len(formulas))}: the encoder knows of them what stands in "
         f"tables of elements alone: {evidence.named(rows)}",
         "leave the rows out, or take what is said of them for a guess", [evidence.dropped(rows)],
         {"rows": len(rows)}, None, evidence.at(rows),

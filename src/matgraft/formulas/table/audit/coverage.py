@@ -9,7 +9,7 @@ import numpy as np
 
 from matgraft.core.findings import Code, Fault, Finding
 from matgraft.formulas.learners.novelty import Neighbourhood
-from matgraft.formulas.table.audit.base import TableEvidence, count
+from matgraft.formulas.table.audit.base import TableEvidence, count_rows
 
 COVERAGE = Code("coverage", "Candidates that the table says little of")
 
@@ -18,7 +18,7 @@ OUTSIDE = 0.1
 CHUNK = 4096
 
 
-def coverage(evidence: TableEvidence) -> Iterator[Finding]:
+def candidates_covered(evidence: TableEvidence) -> Iterator[Finding]:
     """Hold candidates against the rows: elements, chemical systems, distance in the features of the encoder."""
     candidates = evidence.candidates
     if candidates is None or evidence.backbone is None:
@@ -38,7 +38,9 @@ def coverage(evidence: TableEvidence) -> Iterator[Finding]:
     )
     outside = distance > 1
     numbers = {"out_of_domain": float(outside.mean()), "new_elements": new_elements / n, "new_systems": new_systems / n}
-    text = f"{outside.mean():.0%} of {count(n, what='candidate')} are unlike every row, {new_systems / n:.0%} of a "
+    text = (
+        f"{outside.mean():.0%} of {count_rows(n, what='candidate')} are unlike every row, {new_systems / n:.0%} of a "
+    )
     text += "chemical system without a row"
     if lacking:
         shown = ", ".join(f"{symbol} ({k})" for symbol, k in lacking.most_common(8))

@@ -56,7 +56,7 @@ def departures(formulas: Sequence[Formula], of: Units, values: Array) -> Departu
     )
 
 
-def spread(values: Array) -> float:
+def bulk_spread(values: Array) -> float:
     """Return the standard deviation of the bulk of some values, by their median absolute deviation; 0 of none."""
     kept = values[np.isfinite(values)]
     return float(NORMAL * np.median(np.abs(kept - np.median(kept)))) if len(kept) else 0.0

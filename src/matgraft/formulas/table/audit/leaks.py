@@ -8,7 +8,7 @@ import numpy as np
 
 from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.statistics import numbered
-from matgraft.formulas.table.audit.base import Array, TableEvidence, count
+from matgraft.formulas.table.audit.base import Array, TableEvidence, count_rows
 
 TARGET = Code("covariate-is-target", "The target among the covariates", "error")
 IDENTIFIES = Code("covariate-identifies", "A covariate that numbers rows")
@@ -207,7 +207,8 @@ def _torn(evidence: TableEvidence) -> tuple[np.ndarray, str] | None:
     rows = np.flatnonzero(several[evidence.formulas])
     if not len(rows):
         return None
-    said = f"{count(len(rows), len(evidence))} have a formula that stands in several folds of {evidence.columns.fold!r}"
+    how_many, fold = count_rows(len(rows), len(evidence)), evidence.columns.fold
+    said = f"{how_many} have a formula that stands in several folds of {fold!r}"
     return rows, f"{said}: {evidence.named(rows)}. Their error is not that of new formulas"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.statistics import numbered
 from matgraft.formulas.table.audit.base import TableEvidence
-from matgraft.formulas.table.audit.expected import spread
+from matgraft.formulas.table.audit.expected import bulk_spread
 
 PROVENANCE = Code("mixed-provenance", "Computed beside measured values, or two methods")
 
@@ -78,5 +78,5 @@ def _offset(evidence: TableEvidence, of: np.ndarray) -> tuple[float, float, tupl
     if min(map(len, parts)) < FEWEST:
         return None
     difference = float(np.median(parts[0]) - np.median(parts[1]))
-    error = float(1.25 * np.sqrt(sum(max(spread(part), 1e-12) ** 2 / len(part) for part in parts)))
+    error = float(1.25 * np.sqrt(sum(max(bulk_spread(part), 1e-12) ** 2 / len(part) for part in parts)))
     return (difference, error, (int(sizes[0]), int(sizes[1]))) if abs(difference) > SIGMAS * error else None

@@ -9,7 +9,7 @@ import numpy as np
 from matgraft.core.findings import Action, Code, Fault, Finding, Severity
 from matgraft.core.statistics import numbered
 from matgraft.formulas import descriptors
-from matgraft.formulas.table.audit.base import Array, TableEvidence, count
+from matgraft.formulas.table.audit.base import Array, TableEvidence, count_rows
 
 REPEATED = Code("repeated-formula", "One formula with several values")
 DUPLICATES = Code("duplicates", "Rows that are there twice", "info")
@@ -39,7 +39,7 @@ def repeated_formula(evidence: TableEvidence) -> Iterator[Finding]:
         return
     rows = np.flatnonzero(shared)
     n_formulas = len(np.unique(of[rows]))
-    among = f"{count(n_formulas, what='formula')} stand{'s' if n_formulas == 1 else ''} in {count(len(rows))}"
+    among = f"{count_rows(n_formulas, what='formula')} stand{'s' if n_formulas == 1 else ''} in {count_rows(len(rows))}"
     differing = rows[_differs(evidence.values, of)[of[rows]]]
     if not len(differing):
         yield REPEATED.passed(f"{among}, each with one value")
@@ -56,7 +56,7 @@ def repeated_formula(evidence: TableEvidence) -> Iterator[Finding]:
         grave = floor > SCATTERS * whole
     else:
         wrong = _outvoted(evidence.values[rows].astype(int), of[rows])
-        text = f"{among}. {count(wrong)} of another class than most of their formula: no model gets these right"
+        text = f"{among}. {count_rows(wrong)} of another class than most of their formula: no model gets these right"
         figures, grave = {"rows_of_another_class": float(wrong)}, wrong > SCATTERS * len(rows)
     named = _condition(evidence, of) if evidence.of_numbers else None
     remedy = "polymorphs and conditions differ: give what was different as a covariate, or keep one value a formula"
@@ -135,7 +135,7 @@ def _centred(values: Array, of: np.ndarray) -> Array:
     return np.asarray(values - (sums / np.maximum(counts, 1))[of])
 
 
-def duplicates(evidence: TableEvidence) -> Iterator[Finding]:
+def duplicate_rows(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for rows of one formula, one value and the same covariates, however the formula is written."""
     same = numbered(list(zip(_conditions(evidence).tolist(), evidence.values.tolist(), strict=True)))
     again = np.flatnonzero(np.unique(same, return_index=True)[1][same] != np.arange(len(same)))
@@ -147,7 +147,7 @@ def duplicates(evidence: TableEvidence) -> Iterator[Finding]:
     otherwise = sum(texts[i] != texts[j] for i, j in zip(again, first, strict=True))
     spelled = f", {otherwise} of them with the formula written otherwise" if otherwise else ""
     text = (
-        f"{count(len(again), len(same))} repeat{'s' if len(again) == 1 else ''} another one{spelled}: "
+        f"{count_rows(len(again), len(same))} repeat{'s' if len(again) == 1 else ''} another one{spelled}: "
         f"line {evidence.lines[again[0]]} ({texts[again[0]]}) that of line {evidence.lines[first[0]]} "
         f"({texts[first[0]]})"
     )
@@ -159,7 +159,7 @@ def duplicates(evidence: TableEvidence) -> Iterator[Finding]:
     yield DUPLICATES.failed(fault)
 
 
-def near_duplicates(evidence: TableEvidence) -> Iterator[Finding]:
+def near_duplicate_rows(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for rows of nearly one composition with nearly one value, which folds by formula part."""
     if evidence.columns.group == "chemical-system":
         yield NEAR.passed("folds are drawn by chemical system: nearly equal compositions stay together")
@@ -181,14 +181,14 @@ def near_duplicates(evidence: TableEvidence) -> Iterator[Finding]:
     grouped = np.array(evidence.table.grouped(evidence.columns.group))
     if len(near) <= MANY * len(first):
         yield NEAR.passed(
-            f"{count(len(near), len(first), 'formula')} nearly equal to another one, in elements and value"
+            f"{count_rows(len(near), len(first), 'formula')} nearly equal to another one, in elements and value"
         )
         return
     rows = np.array(sorted(near))
     fault = Fault(
-        (), f"{count(len(near), len(first), 'formula')} differ from another one by less than {CLOSE:.1%} of the atoms "
-        f"and have nearly its value; the table has {len(set(grouped.tolist()))} sets that folds keep together. A fold "
-        f"that holds one of two such rows knows the other: {evidence.named(rows)}",
+        (), f"{count_rows(len(near), len(first), 'formula')} differ from another one by less than {CLOSE:.1%} of the "
+        f"atoms and have nearly its value; the table has {len(set(grouped.tolist()))} sets that folds keep together. "
+        f"A fold that holds one of two such rows knows the other: {evidence.named(rows)}",
         "hold out whole chemical systems, if the predictor shall serve others",
         [Action(settings={"--group": "chemical-system"})], {"formulas": float(len(near))}, None, evidence.at(rows),
     )  # fmt: skip

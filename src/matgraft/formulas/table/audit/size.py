@@ -8,7 +8,7 @@ import numpy as np
 
 from matgraft.core.findings import Code, Fault, Finding
 from matgraft.core.statistics import MIN_UNITS, effective_number, numbered
-from matgraft.formulas.table.audit.base import TableEvidence, count
+from matgraft.formulas.table.audit.base import TableEvidence, count_rows
 
 FEW = Code("few-rows", "Few rows that are independent of each other")
 RARE = Code("rare-classes", "Classes too rare for the folds")
@@ -24,7 +24,7 @@ NEARLY_ALL = 0.9
 def few_rows(evidence: TableEvidence) -> Iterator[Finding]:
     """Count what is independent: sets of rows that share no formula and no group."""
     n = len(set(evidence.table.grouped(evidence.columns.group)))
-    text = f"{n} sets of rows that share no formula and no group, in {count(len(evidence))}"
+    text = f"{n} sets of rows that share no formula and no group, in {count_rows(len(evidence))}"
     alike, worth = _worth(evidence)
     if worth < HEAVY * alike:
         row = int(np.argmax(evidence.table.weights))

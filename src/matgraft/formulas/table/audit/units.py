@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Code, Fault, Finding
-from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count
-from matgraft.formulas.table.audit.expected import spread
+from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count_rows
+from matgraft.formulas.table.audit.expected import bulk_spread
 from matgraft.formulas.table.cell import is_unit
 from matgraft.formulas.table.layout import plain_name
 
@@ -114,12 +114,12 @@ def cluster_at(departures: Array, step: float, slack: float) -> Cluster | None:
     """Return the rows around a step from the rest (n,); None where there are too few, or they lie elsewhere."""
     known = np.flatnonzero(np.isfinite(departures))
     here = departures[known] / step  # the rest lies at 0, the cluster at 1
-    floor = max(spread(here), 1e-3)
+    floor = max(bulk_spread(here), 1e-3)
     near = np.abs(here - 1) <= min(3 * floor, 0.25)
     n = int(near.sum())
     if not FEWEST <= n <= MOST_SHARE * len(here):
         return None
-    own = max(spread(here[near]), floor / 4)
+    own = max(bulk_spread(here[near]), floor / 4)
     error = 1.25 * own / np.sqrt(n)
     miss = abs(float(np.median(here[near])) - 1)
     if miss > 3 * error + slack / abs(step):
@@ -162,7 +162,9 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
     if found:
         cluster, factor = _nearest_factor(found)
         sure, rows, above = cluster.sure, cluster.rows, cluster.step > 0
-        how = f"{count(len(rows), len(evidence))} lie {factor:g} times {'above' if above else 'below'} what is near"
+        how = (
+            f"{count_rows(len(rows), len(evidence))} lie {factor:g} times {'above' if above else 'below'} what is near"
+        )
         figures = {"factor": factor, "rows": float(len(rows)), "odds_by_chance": cluster.odds}
         others = sorted({f"{one:g}: {FACTORS[one]}" for near, one in found if one != factor and near.miss <= 3})
         also = f"; the rows cannot tell it from {', '.join(others)}" if others else ""
@@ -190,7 +192,7 @@ def _stated_units(evidence: TableEvidence) -> Finding | None:
         if not _UNIT_COLUMN.search(plain_name(name)) or len(counts) < 2 or not all(map(is_unit, counts.index)):
             continue
         rows = np.flatnonzero((words != counts.index[0]) & (words != ""))
-        said = ", ".join(f"{unit} in {count(int(n))}" for unit, n in counts.head(4).items())
+        said = ", ".join(f"{unit} in {count_rows(int(n))}" for unit, n in counts.head(4).items())
         fault = Fault(
             (), f"column {name!r} says different units: {said}; the values are read as if they had one: "
             f"{evidence.named(rows)}", "bring all rows to one unit, or leave rows out",
@@ -256,9 +258,8 @@ def temperature_offset(evidence: TableEvidence) -> Iterator[Finding]:
         rows, sure, text = digits
     elif cluster is not None and cluster.likely:
         rows, sure = cluster.rows, cluster.sure
-        text = (
-            f"{count(len(rows), len(evidence))} lie 273 below what is near for their formulas: {evidence.named(rows)}"
-        )
+        text = f"{count_rows(len(rows), len(evidence))} lie 273 below what is near for their formulas: "
+        text += evidence.named(rows)
     else:
         yield OFFSET.passed("no rows lie 273.15 below the others, and no digits speak of °C")
         return
@@ -287,8 +288,9 @@ def _by_digits(evidence: TableEvidence) -> tuple[Rows, bool, str] | None:
         return None
     rows = np.flatnonzero(whole)
     text = (
-        f"{count(int(converted.sum()), len(evidence))} end in .15, as whole °C do in K; {count(len(rows))} are whole "
-        f"numbers, and lie {-below:.0f} ± {error:.0f} below the others for their formulas: {evidence.named(rows)}"
+        f"{count_rows(int(converted.sum()), len(evidence))} end in .15, as whole °C do in K; "
+        f"{count_rows(len(rows))} are whole numbers, and lie {-below:.0f} ± {error:.0f} below the "
+        f"others for their formulas: {evidence.named(rows)}"
     )
     return rows, error < ZERO_CELSIUS / 5, text
 
@@ -298,5 +300,5 @@ def _difference(first: Array, second: Array) -> tuple[float, float]:
     parts = [one[np.isfinite(one)] for one in (first, second)]
     if min(map(len, parts)) < FEWEST:
         return 0.0, np.inf
-    error = 1.25 * np.sqrt(sum(spread(one) ** 2 / len(one) for one in parts))
+    error = 1.25 * np.sqrt(sum(bulk_spread(one) ** 2 / len(one) for one in parts))
     return float(np.median(parts[0]) - np.median(parts[1])), float(error)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from matgraft.core.findings import Code, Fault, Finding
-from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count
+from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count_rows
 
 OUTLIER = Code("outlier-value", "Values far from all others")
 IMPOSSIBLE = Code("impossible-value", "Values that the quantity cannot have")
@@ -153,7 +153,7 @@ def impossible_value(evidence: TableEvidence) -> Iterator[Finding]:
         yield IMPOSSIBLE.passed(f"no value is below {least:g}: {why}")
         return
     fault = Fault(
-        (), f"{count(len(rows), len(values))} below {least:g}, and {why}: {evidence.named(rows)}",
+        (), f"{count_rows(len(rows), len(values))} below {least:g}, and {why}: {evidence.named(rows)}",
         "look for a wrong sign, another unit or °C among K; rename the column if it is another quantity",
         [evidence.dropped(rows)], {"smallest": float(values.min())}, "error" if certain else "warning",
         evidence.at(rows),
@@ -193,7 +193,7 @@ def censored(evidence: TableEvidence) -> Iterator[Finding]:
     if not piles:
         yield CENSORED.passed("neither the smallest nor the largest value stands there more often than others")
         return
-    text = " and ".join(f"{count(n, len(values))} have the {side} value, {value:.6g}" for value, n, side in piles)
+    text = " and ".join(f"{count_rows(n, len(values))} have the {side} value, {value:.6g}" for value, n, side in piles)
     rows = np.flatnonzero(np.isin(values, [value for value, *_ in piles]))
     fault = Fault(
         (), f"{text}: where a measurement ends at a bound, the true values lie beyond it",
@@ -212,13 +212,13 @@ def heavy_zeros(evidence: TableEvidence) -> Iterator[Finding]:
         yield ZEROS.skipped(CLASSES if not evidence.of_numbers else f"{others} different values beside 0")
         return
     if zero.mean() < MANY_ZEROS:
-        yield ZEROS.passed(f"{count(int(zero.sum()), len(values))} of value 0")
+        yield ZEROS.passed(f"{count_rows(int(zero.sum()), len(values))} of value 0")
         return
     smallest = np.abs(values[~zero]).min()
     fault = Fault(
         (),
-        f"{count(int(zero.sum()), len(values))} have the value 0, and the smallest other one is {smallest:.3g}: the "
-        "column asks two things, whether there is any and how much",
+        f"{count_rows(int(zero.sum()), len(values))} have the value 0, and the smallest other one is {smallest:.3g}: "
+        "the column asks two things, whether there is any and how much",
         "if 0 stands for not measured, leave the cells empty; if it stands for none, such as a metal's gap, a second "
         "column of yes and no answers whether, and the rows above 0 how much",
         numbers={"share": float(zero.mean())},

@@ -38,10 +38,10 @@ from matgraft.potentials.active.labelling.outcome import (
     refuse_unsound,
 )
 from matgraft.potentials.active.labelling.session import end_session
-from matgraft.potentials.active.labelling.wire import Arrays, receive, send
+from matgraft.potentials.active.labelling.wire import Arrays, receive, send_message
 
 
-def main() -> None:
+def answer_questions() -> None:
     """Answer until the pipe of the questions is closed."""
     adopt_orphans()
     questions, answers = _own_pipes()
@@ -53,13 +53,13 @@ def main() -> None:
         maker = Maker(begin.engine, folder)
         made = maker(Atoms("H"))
     except MatgraftError as error:
-        send(answers, Ready(refused=error.found))
+        send_message(answers, Ready(refused=error.found))
         return
     except Exception as error:  # whatever a vendor's constructor raises
-        send(answers, Ready(refused=f"{type(error).__name__}: {error}"))
+        send_message(answers, Ready(refused=f"{type(error).__name__}: {error}"))
         return
     quantities = tuple(made.implemented_properties)
-    send(answers, Ready(quantities=quantities))
+    send_message(answers, Ready(quantities=quantities))
     while True:
         try:
             ask, arrays = receive(questions, Ask)
@@ -67,7 +67,7 @@ def main() -> None:
             return
         _empty(folder)
         answer, label = answer_to(atoms_of(arrays, ask.tags), begin.engine, maker, folder)
-        send(answers, answer, label)
+        send_message(answers, answer, label)
 
 
 def answer_to(atoms: Atoms, engine: Engine, maker: Maker, folder: Path) -> tuple[Answer, Arrays]:
@@ -150,4 +150,4 @@ def _empty(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer_questions()

@@ -1,8 +1,8 @@
 """Quantum ESPRESSO's pw.x as an engine: its command, its pseudopotentials, its k-mesh, and its level of theory.
 
-`settled` turns what an engine file says into what ASE's calculator takes, once, before anything is computed. A mesh by
-density is put in whole divisions for each frame: along each reciprocal vector as many as lie no farther apart than
-``kspacing`` (1/Å, with 2 pi, as VASP's KSPACING), and ``koffset`` shifts it by half a division.
+`settled_espresso` turns what an engine file says into what ASE's calculator takes, once, before anything is computed.
+A mesh by density is put in whole divisions for each frame: along each reciprocal vector as many as lie no farther apart
+than ``kspacing`` (1/Å, with 2 pi, as VASP's KSPACING), and ``koffset`` shifts it by half a division.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _U_CARD = re.compile(r"^[ \t]*U[ \t]+([A-Z][a-z]?)\w*-\d([spdf])\s+([\d.]+)", re
 _OURS: dict[str, JsonValue] = {"calculation": "scf", "tprnfor": True, "tstress": True, "disk_io": "none", "outdir": "."}
 
 
-def settled(engine: Engine) -> Engine:
+def settled_espresso(engine: Engine) -> Engine:
     """Return the engine with its command and the folder of its pseudopotentials, as ASE's own configuration has them.
 
     Raises
@@ -138,7 +138,7 @@ def with_cutoffs(engine: Engine, wave: float, dense: float) -> Engine:
     return engine.with_parameters(input_data={section: dict(values) for section, values in data.items()})
 
 
-def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory:
+def espresso_theory(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     """Return the level of theory that the input of a frame asks for."""
     data = namelist(engine.parameters)
     system, files = data["system"], pseudopotentials(engine)

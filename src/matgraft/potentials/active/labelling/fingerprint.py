@@ -132,7 +132,7 @@ def _plain(value: Any) -> Any:
 # --- level of theory -------------------------------------------------------------------------------------------------
 
 
-def compare(own: Iterable[Stated], data: Iterable[Stated]) -> Compared:
+def compare_theories(own: Iterable[Stated], data: Iterable[Stated]) -> Compared:
     """Hold an engine's level of theory against that of data, field by field.
 
     Parameters

@@ -55,10 +55,10 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[FrameToLab
     found: list[FrameToLabel] = []
     for one in frames:
         if isinstance(one, Atoms):
-            found.append(FrameToLabel(bare(one), f"frame {len(found)}"))
+            found.append(FrameToLabel(without_labels(one), f"frame {len(found)}"))
         else:
             found += [
-                FrameToLabel(bare(_in_angstrom(atoms, where)), where)
+                FrameToLabel(without_labels(_in_angstrom(atoms, where)), where)
                 for i, atoms in enumerate(_read(Path(one)))
                 for where in [f"{Path(one).name} frame {i}"]
             ]
@@ -76,7 +76,7 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[FrameToLab
     return found
 
 
-def bare(atoms: Atoms) -> Atoms:
+def without_labels(atoms: Atoms) -> Atoms:
     """Return a copy without labels, their units, calculator and constraints; its other tags are kept."""
     made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
     made.info = {

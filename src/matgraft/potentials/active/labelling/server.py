@@ -38,7 +38,7 @@ from matgraft.potentials.active.labelling.messages import (
     tags_of,
 )
 from matgraft.potentials.active.labelling.session import end_session
-from matgraft.potentials.active.labelling.wire import Arrays, SilenceError, WireError, receive, send
+from matgraft.potentials.active.labelling.wire import Arrays, SilenceError, WireError, receive, send_message
 
 START_S = 600.0
 """In which a calculator must be there: a network is loaded, perhaps compiled."""
@@ -92,7 +92,7 @@ class Server:
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
-            send(process.stdin.fileno(), Ask(tags=tags_of(atoms)), arrays_of(atoms))
+            send_message(process.stdin.fileno(), Ask(tags=tags_of(atoms)), arrays_of(atoms))
             return receive(process.stdout.fileno(), Answer, time.monotonic() + self.engine.timeout_s)
         except SilenceError:
             reason = f"it ran past the timeout of {self.engine.timeout_s:g} s, and was ended"
@@ -126,7 +126,7 @@ class Server:
             )
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
-            send(self._process.stdin.fileno(), Begin(engine=self.engine, here=self.here))
+            send_message(self._process.stdin.fileno(), Begin(engine=self.engine, here=self.here))
             ready, _ = receive(self._process.stdout.fileno(), Ready, time.monotonic() + START_S)
         except SilenceError:
             ready = Ready(refused=f"it was not there after {START_S:g} s")

@@ -34,7 +34,7 @@ from matgraft.core.locks import without_locks
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import refuse_no_folder
 from matgraft.potentials.active.labelling.labelled import Try
-from matgraft.potentials.active.labelling.wire import Arrays, WireError, packed, unpacked
+from matgraft.potentials.active.labelling.wire import Arrays, WireError, arrays_of_npz, packed
 
 FILE, OUTPUTS, WORK = "labels.sqlite", "outputs", "work"
 LOG = f"{FILE}-wal"
@@ -108,7 +108,7 @@ class LabelStore:
         if not self._file.exists():
             manifest.begin(folder)
         else:
-            manifest.check(self._file)
+            manifest.check_file(self._file)
         with self._sound():
             self._base = sqlite3.connect(self._file, isolation_level=None, timeout=0.5, check_same_thread=False)
         try:
@@ -160,7 +160,7 @@ class LabelStore:
         ):  # of stores before digests of whole rows
             raise self._damaged(f"the label {key} is not what was written")
         try:
-            return StoredLabel(unpacked(content), LabelFacts.model_validate_json(facts))
+            return StoredLabel(arrays_of_npz(content), LabelFacts.model_validate_json(facts))
         except (WireError, ValueError) as error:
             raise self._damaged(f"the label {key} cannot be read: {error}") from error
 

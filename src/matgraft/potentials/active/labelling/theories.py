@@ -65,7 +65,7 @@ def settled(engine: Engine) -> Engine:
     OptionError
         If something of it is missing on this machine, or cannot be meant.
     """
-    return espresso.settled(engine) if engine.calculator == ESPRESSO else engine
+    return espresso.settled_espresso(engine) if engine.calculator == ESPRESSO else engine
 
 
 def said_of(theory: LevelOfTheory) -> dict[str, object]:
@@ -159,7 +159,7 @@ def _gpaw_mesh(kpts: Any, atoms: Atoms) -> Mesh:
 
 
 _DERIVED: Mapping[str, Callable[[Engine, Atoms], LevelOfTheory]] = {
-    ESPRESSO: espresso.theory_of,
+    ESPRESSO: espresso.espresso_theory,
     TBLITE: _of_tblite,
     "vasp": _of_vasp,
     "gpaw": _of_gpaw,

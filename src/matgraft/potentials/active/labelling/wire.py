@@ -47,7 +47,7 @@ def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def unpacked(content: bytes) -> Arrays:
+def arrays_of_npz(content: bytes) -> Arrays:
     """Return the arrays of an npz file.
 
     Raises
@@ -62,7 +62,7 @@ def unpacked(content: bytes) -> Arrays:
         raise WireError(f"what came holds no arrays: {error}") from error
 
 
-def send(descriptor: int, facts: BaseModel, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+def send_message(descriptor: int, facts: BaseModel, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
     """Write a message; raises `BrokenPipeError` where nobody reads it any more."""
     said, content = facts.model_dump_json(by_alias=True).encode(), packed(arrays) if arrays else b""
     left = memoryview(_HEAD.pack(_MAGIC, len(said), len(content)) + said + content)
@@ -97,7 +97,7 @@ def receive(descriptor: int, kind: type[Facts], until: float | None = None) -> t
         facts = kind.model_validate_json(said)
     except ValidationError as error:
         raise WireError(f"what came is no {kind.__name__}: {error.errors()[0]['msg']}") from error
-    return facts, unpacked(content) if content else {}
+    return facts, arrays_of_npz(content) if content else {}
 
 
 def _exactly(descriptor: int, count: int, until: float | None) -> bytes:

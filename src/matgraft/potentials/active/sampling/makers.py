@@ -25,11 +25,11 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from matgraft.core.frozen import Frozen
-from matgraft.potentials.active.sampling.prototypes import Bond, compositions, distorted, prototype
+from matgraft.potentials.active.sampling.prototypes import Bond, compositions, distorted_supercell, prototype
 from matgraft.potentials.active.sampling.rattle import rattled
 from matgraft.potentials.active.sampling.settings import Maker, SampleSettings
 from matgraft.potentials.checks.structures import Kind, Structure
-from matgraft.potentials.simulation.defects import distinct_sites, supercell, voids, without
+from matgraft.potentials.simulation.defects import distinct_sites, supercell, voids, without_site
 from matgraft.potentials.simulation.deform import independent_strains, scaled, strained, unit_strain
 from matgraft.potentials.simulation.dynamics import box_of_motion
 from matgraft.potentials.simulation.geometry import primitive_of
@@ -83,7 +83,7 @@ def vacancy(structure: Structure, material: Material, settings: SampleSettings, 
     """Yield supercells without one atom."""
     whole = supercell(primitive_of(structure.atoms))
     made = [
-        MadeStructure(without(whole, site), f"vacancy {whole.symbols[site]}")
+        MadeStructure(without_site(whole, site), f"vacancy {whole.symbols[site]}")
         for site in distinct_sites(whole)
         if len(whole) > 1
     ]
@@ -139,7 +139,7 @@ def prototypes(material: Material, settings: SampleSettings, rng: Rng) -> Frames
     for (name, elements), width in zip(order[:number], cycle(settings.rattle_A), strict=False):
         atoms = prototype(name, elements, material.bond)
         yield MadeStructure(
-            distorted(atoms, width, rng), f"prototype {name} {atoms.get_chemical_formula(empirical=True)}"
+            distorted_supercell(atoms, width, rng), f"prototype {name} {atoms.get_chemical_formula(empirical=True)}"
         )
 
 

@@ -75,7 +75,7 @@ def compositions(elements: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     return [*alone, *((name, pair) for pair in permutations(elements, 2) for name in BINARIES)]
 
 
-def distorted(atoms: Atoms, width_A: float, rng: np.random.Generator) -> Atoms:
+def distorted_supercell(atoms: Atoms, width_A: float, rng: np.random.Generator) -> Atoms:
     """Return a small supercell at a random volume, under a random strain, with rattled atoms."""
     strain = STRAIN * rng.standard_normal((3, 3))
     ratio = float(rng.uniform(*VOLUMES))

@@ -56,7 +56,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
     remove(folder)
 
 
-def finish(
+def finish_tasks(
     tasks: Sequence[Task], folder: Path, where: ExecutorSettings | None, *, quiet: bool
 ) -> tuple[list[Finished], dict[str, str]]:
     """Do what is not finished.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.quantities import Array
-from matgraft.potentials.models.uncertainty import Known, nearest
+from matgraft.potentials.models.uncertainty import Known, nearest_rows
 from matgraft.potentials.uncertainty.known import fit_known
 from matgraft.potentials.uncertainty.rows import FrameRows
 
@@ -98,7 +98,7 @@ class Surroundings:
             new = self.rows[chosen][self.numbers[chosen] == number].astype(float)
             mine = np.flatnonzero(self.numbers == number)
             for part in np.array_split(mine, max(1, -(-len(mine) // _CHUNK))):
-                self.to_any[part] = np.minimum(self.to_any[part], nearest(self.rows[part].astype(float), new))
+                self.to_any[part] = np.minimum(self.to_any[part], nearest_rows(self.rows[part].astype(float), new))
 
 
 def _whitened(known: Known, rows: Array, numbers: NDArray[Any]) -> NDArray[Any]:

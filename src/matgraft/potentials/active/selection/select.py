@@ -126,7 +126,7 @@ class _Told:
         return "new element" if self.is_new[i] else "uncertain" if self.ratio[i] > 1 else "diverse"
 
 
-def choose(
+def choose_candidates(
     candidates: Sequence[PoolCandidate],
     surroundings: Surroundings,
     threshold: float | None,

@@ -28,7 +28,7 @@ def element_of(label: str) -> str:
     return match[1] if match and match[1] in atomic_numbers else ""
 
 
-def settled(frame: RawFrame, conventions: Conventions, choices: Choices, where: str) -> RawFrame:
+def with_elements(frame: RawFrame, conventions: Conventions, choices: Choices, where: str) -> RawFrame:
     """Return the frame with the elements of its atoms.
 
     Raises

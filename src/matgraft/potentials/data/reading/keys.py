@@ -239,7 +239,7 @@ def place_of(quantity: str, key: str) -> str:
     return "virial" if quantity == "stress" and "virial" in name and "stress" not in name else quantity
 
 
-def unit_of(
+def unit_of_key(
     quantity: str, key: str, choices: Choices, format_units: Mapping[str, str], stated: Mapping[str, str]
 ) -> tuple[Unit, bool, str]:
     """Return the unit that a key's numbers are in, whether they are a virial, and the stated unit that was overruled.
@@ -320,7 +320,7 @@ _MOST_COMPARED = 1000
 """Keys of a frame that are compared with the names: the first ones."""
 
 
-def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
+def suggest_key(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
     """Return the option that reads the quantity from the existing key most like its names; none where none is."""
     labels = [key for key in existing if not set(re.split(r"[-_. ]+", key.lower())) & _OF_LABELS][:_MOST_COMPARED]
     best, most = "", _ALIKE
@@ -344,6 +344,6 @@ def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]], 
     fitting = [name for name, fits in existing.items() if quantity in fits]
     near = difflib.get_close_matches(key, fitting, n=1, cutoff=0.4)
     options = [{f"{section}.{quantity}": bare(near[0])}] if near else []
-    options = options or (suggest(quantity, fitting) if section == "keys" else [])
+    options = options or (suggest_key(quantity, fitting) if section == "keys" else [])
     found = f"{section}.{quantity}={key} matches no key of the data"
     return OptionError(found, allowed=sorted(existing), options=options)

@@ -45,7 +45,7 @@ from matgraft.potentials.data.reading.keys import (
     is_moment_of_cell,
     place_of,
     present,
-    unit_of,
+    unit_of_key,
 )
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame
 from matgraft.potentials.data.reading.slabs import (
@@ -196,7 +196,7 @@ def _unit(
     quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str
 ) -> tuple[Unit, bool, str]:
     try:
-        return unit_of(quantity, key, choices, file.conventions.units, frame.units)
+        return unit_of_key(quantity, key, choices, file.conventions.units, frame.units)
     except OptionError as error:
         place = place_of(quantity, key)
         raise DataError(

@@ -13,7 +13,7 @@ from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG, ORDER_TAG, along_one_axis, magnetic_order
 from matgraft.potentials.data.reading.absent import Absences
-from matgraft.potentials.data.reading.asked import settled
+from matgraft.potentials.data.reading.asked import with_elements
 from matgraft.potentials.data.reading.corrections import Corrections, with_correction
 from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, is_label, is_moment_of_cell, present
 from matgraft.potentials.data.reading.labels import Label, find_cheap, find_labels, with_volume
@@ -63,7 +63,7 @@ def samples_of(
         where = f"{source.name} frame {index}"
         frame = in_angstrom(written, choices.units.get("length"), where)
         ledger.see(frame, choices)
-        frame = with_volume(settled(frame, file.conventions, choices, where), file, choices, where)
+        frame = with_volume(with_elements(frame, file.conventions, choices, where), file, choices, where)
         labels = absences.take_out(frame.atoms, find_labels(frame, file, choices, where))
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1

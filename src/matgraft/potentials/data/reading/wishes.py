@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.potentials.data.reading.keys import Choices, bare, forces_beside, is_gradient, suggest, unmatched
+from matgraft.potentials.data.reading.keys import Choices, bare, forces_beside, is_gradient, suggest_key, unmatched
 from matgraft.potentials.data.reading.ledger import Ledger
 
 _KEYS, _TOLD = 60, 1500
@@ -69,7 +69,7 @@ def _nowhere(quantity: str, ledger: Ledger, want: Collection[str], where: str) -
     fitting = [key for key, fits in ledger.existing.items() if quantity in fits]
     gradients = [key for key in fitting if quantity == "forces" and is_gradient(key)]
     likely: list[dict[str, str]] = [_gradient(key, ledger) for key in gradients]
-    likely = likely or suggest(quantity, fitting)
+    likely = likely or suggest_key(quantity, fitting)
     existing = sorted(ledger.existing)
     if not any(ledger.existing.values()):
         return DataError(

@@ -59,7 +59,7 @@ from matgraft.potentials.models.mace.vendor import (
 )
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
 from matgraft.potentials.models.published import MACE
-from matgraft.potentials.models.references import read_references, write_references
+from matgraft.potentials.models.references import read_added_references, write_references
 
 _VENDOR = Vendor(
     "mace",
@@ -185,7 +185,7 @@ class MACEPotential(Potential):
                 where=str(path),
                 remedy="mace-torch builds parts of it otherwise today: convert it with the version that saved it",
             )
-        for symbol, energy in (read_references(path.parent) if path.name == cls.native_file else {}).items():
+        for symbol, energy in (read_added_references(path.parent) if path.name == cls.native_file else {}).items():
             potential.references[atomic_numbers[symbol] - 1] += energy  # that `save` left out of this file
         return potential
 

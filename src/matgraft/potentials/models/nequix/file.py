@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
 from matgraft.core.limits import exceeded, limits
-from matgraft.core.manifest import check
+from matgraft.core.manifest import check_file
 from matgraft.core.model_files import recognise
 from matgraft.core.weights import refuse_infinite_weights
 from matgraft.potentials.models.nequix.configuration import NequixConfiguration
@@ -61,7 +61,7 @@ def read_nqx(path: Path) -> NqxContents:
     """
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    check(path)
+    check_file(path)
     with path.open("rb") as file:
         configuration = _read_configuration(file, path)
         wanted = [(len(configuration.atomic_numbers),), *weight_shapes(configuration)]

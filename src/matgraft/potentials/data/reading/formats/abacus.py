@@ -21,7 +21,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.abacus_stru import read_stru
 from matgraft.potentials.data.reading.formats.abacus_theory import AbacusInput
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, Steps, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -87,7 +87,7 @@ def _beside(path: Path) -> list[Path]:
 
 def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Leave out the dumps whose log is there."""
-    return [path for path in unpacked(own, others) if log_of(path) == path]
+    return [path for path in without_packed(own, others) if log_of(path) == path]
 
 
 @dataclass

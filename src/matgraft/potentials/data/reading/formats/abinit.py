@@ -18,7 +18,7 @@ from ase.data import chemical_symbols
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.functionals import NamedFunctional, named
 from matgraft.potentials.data.reading.formats.output import Output, after, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, StructureSteps, hand_out
@@ -284,7 +284,7 @@ def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Return the main outputs: not their packed copies, nor the logs that repeat them."""
     there = set(own)
     runs = []
-    for path in unpacked(own, others):
+    for path in without_packed(own, others):
         found = _MAIN_OUTPUT.search(FileHead(path).text)
         main = path.parent / Path(found[1]).name if found else path
         runs += [path] if main == path or main not in there else []

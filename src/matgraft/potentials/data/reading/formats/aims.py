@@ -16,7 +16,7 @@ from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, hand_out
@@ -274,4 +274,4 @@ class _Run:
         )
 
 
-AIMS = Format(CONVENTIONS.format, is_aims, read_aims, unpacked)
+AIMS = Format(CONVENTIONS.format, is_aims, read_aims, without_packed)

@@ -24,7 +24,7 @@ def plain_path(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
-def unpacked(own: Sequence[Path], others: Sequence[Path] = ()) -> list[Path]:
+def without_packed(own: Sequence[Path], others: Sequence[Path] = ()) -> list[Path]:
     """Leave out the packed copies of files; the `Format.find` of codes that write one file a run."""
     there = {*own, *others}
     return [path for path in own if path == plain_path(path) or plain_path(path) not in there]

@@ -19,7 +19,7 @@ from ase.io.castep.geom_md_ts import iread_castep_md
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array, parse_unit
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, StructureSteps, hand_out
@@ -316,12 +316,12 @@ def _is_whole(block: str) -> bool:
 def _of_run(path: Path) -> list[Path]:
     """Return the files beside a file that have its name but for the ending."""
     stem = plain_path(path).with_suffix("").name
-    return unpacked(
+    return without_packed(
         sorted(one for one in path.parent.glob(f"{stem}.*") if plain_path(one).with_suffix("").name == stem)
     )
 
 
-def main(path: Path) -> Path:
+def castep_file(path: Path) -> Path:
     """Return the .castep beside a trajectory, which states more; else the file itself."""
     if plain_path(path).suffix.lower() not in (".md", ".geom"):
         return path
@@ -330,7 +330,7 @@ def main(path: Path) -> Path:
 
 def _find(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each run: the .castep, else the trajectory."""
-    return list(dict.fromkeys(main(path) for path in unpacked(own)))
+    return list(dict.fromkeys(castep_file(path) for path in without_packed(own)))
 
 
-CASTEP = Format(CONVENTIONS.format, is_castep, read_castep, _find, main)
+CASTEP = Format(CONVENTIONS.format, is_castep, read_castep, _find, castep_file)

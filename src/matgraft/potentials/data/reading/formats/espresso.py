@@ -16,7 +16,7 @@ from ase import Atoms, units
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, after, element, numbers, walk
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -302,4 +302,4 @@ def titled(symbol: str, path: str) -> str:
     return title if title.lower().startswith(symbol.lower()) else f"{symbol} {title}".strip()
 
 
-ESPRESSO = Format(CONVENTIONS.format, is_pwx, read_pwx, unpacked)
+ESPRESSO = Format(CONVENTIONS.format, is_pwx, read_pwx, without_packed)

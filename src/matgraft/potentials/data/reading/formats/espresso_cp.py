@@ -20,7 +20,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.unpack import open_text, open_unpacked
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.espresso import titled
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers
@@ -170,20 +170,20 @@ def _energies(path: Path) -> dict[int, float]:
 
 def _files(path: Path) -> dict[str, Path]:
     stem = plain_path(path).with_suffix("").name
-    beside = unpacked(
+    beside = without_packed(
         sorted(one for one in path.parent.glob(f"{stem}.*") if plain_path(one).with_suffix("").name == stem)
     )
     return {plain_path(one).suffix.lower(): one for one in beside}
 
 
-def main(path: Path) -> Path:
+def positions_file(path: Path) -> Path:
     """Return the file of positions of a trajectory; the file itself where there is none."""
     return _files(path).get(".pos", path)
 
 
 def _find(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each trajectory."""
-    return list(dict.fromkeys(main(path) for path in unpacked(own)))
+    return list(dict.fromkeys(positions_file(path) for path in without_packed(own)))
 
 
-ESPRESSO_CP = Format(CONVENTIONS.format, is_cp, read_cp, _find, main)
+ESPRESSO_CP = Format(CONVENTIONS.format, is_cp, read_cp, _find, positions_file)

@@ -19,7 +19,7 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.texts import refuse_doctype
 from matgraft.core.unpack import open_unpacked
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.espresso import ENERGIES, energies, is_pwx, titled
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Steps, element
@@ -199,7 +199,7 @@ def _atoms(structure: _Element) -> Atoms:
 def find_schemas(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Return one file for each run whose text output lies neither beside it nor in a folder above it."""
     told = {path.parent for path in others if is_pwx(FileHead(path))}
-    runs = {_run_name(path): path for path in reversed(unpacked(own)) if told.isdisjoint(path.parents)}
+    runs = {_run_name(path): path for path in reversed(without_packed(own)) if told.isdisjoint(path.parents)}
     return sorted(runs.values())
 
 

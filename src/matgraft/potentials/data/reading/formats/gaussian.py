@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -289,4 +289,4 @@ def _basis(route: str) -> str | None:
     return found.group(1) if found else None
 
 
-GAUSSIAN = Format(_CONVENTIONS.format, is_gaussian, read_gaussian, unpacked)
+GAUSSIAN = Format(_CONVENTIONS.format, is_gaussian, read_gaussian, without_packed)

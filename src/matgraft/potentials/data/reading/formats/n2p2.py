@@ -25,7 +25,7 @@ from ase import Atoms
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.core.unpack import lines, open_unpacked
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.output import element
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
@@ -122,7 +122,7 @@ def _frames(path: Path, name: str) -> Iterator[RawFrame]:
 
 def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Leave out files beside an `input.data`: n2p2 writes its frames once more, as `train.data` and `test.data`."""
-    found = unpacked(own, others)
+    found = without_packed(own, others)
     whole = {path.parent for path in found if plain_path(path).name == "input.data"}
     return [path for path in found if path.parent not in whole or plain_path(path).name == "input.data"]
 

@@ -18,7 +18,7 @@ from ase.units import Bohr
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
@@ -247,7 +247,7 @@ def _theory(words: list[str], version: str) -> LevelOfTheory:
     )
 
 
-ORCA = Format(_CONVENTIONS.format, is_orca, read_orca, unpacked)
+ORCA = Format(_CONVENTIONS.format, is_orca, read_orca, without_packed)
 
 
 # --- the small file beside ------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def read_engrad(path: Path, name: str) -> RawFile:
 def _find_engrad(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Leave out the files of runs whose output is there, too."""
     runs = {(path.parent, plain_path(path).stem) for path in others}
-    return [path for path in unpacked(own) if (path.parent, plain_path(path).stem) not in runs]
+    return [path for path in without_packed(own) if (path.parent, plain_path(path).stem) not in runs]
 
 
 ENGRAD = Format(_ENGRAD.format, is_engrad, read_engrad, _find_engrad)

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.units import Bohr
 
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -167,4 +167,4 @@ class _Run:
         self.ended = True
 
 
-PSI4 = Format(_CONVENTIONS.format, is_psi4, read_psi4, unpacked)
+PSI4 = Format(_CONVENTIONS.format, is_psi4, read_psi4, without_packed)

@@ -17,7 +17,7 @@ from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.output import Output, Steps, numbers, walk
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
@@ -98,4 +98,4 @@ class _Run:
         self.energy = self.cell = self.fractions = self.gradient = None
 
 
-PWMAT = Format(_CONVENTIONS.format, is_pwmat, read_pwmat, unpacked)
+PWMAT = Format(_CONVENTIONS.format, is_pwmat, read_pwmat, without_packed)

@@ -20,7 +20,7 @@ from ase.units import Bohr, Rydberg, kB
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import STRESS_UNITS, Array, parse_shear, reorder_shear, voigt_to_full
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import VASP_SHEAR, Conventions, RawFile
@@ -323,4 +323,4 @@ def _width(text: str) -> float:
     return round(value, 6)
 
 
-SIESTA = Format(_CONVENTIONS.format, is_siesta, read_siesta, unpacked)
+SIESTA = Format(_CONVENTIONS.format, is_siesta, read_siesta, without_packed)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from matgraft.core.unpack import open_unpacked
-from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, without_packed
 from matgraft.potentials.data.reading.formats.output import Output, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE
 
@@ -100,20 +100,20 @@ def members(path: Path) -> tuple[RunPart, ...]:
     return tuple(sorted(run or [own], key=lambda one: (rank.get(one.holds, 2), one.path != path, str(one.path))))
 
 
-def main(path: Path) -> Path:
+def file_of_run(path: Path) -> Path:
     """Return the file that stands for the run of a file."""
     return next((one.path for one in members(path)), path)
 
 
 def find_cp2k(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each run."""
-    return list(dict.fromkeys(main(path) for path in unpacked(own)))
+    return list(dict.fromkeys(file_of_run(path) for path in without_packed(own)))
 
 
 @lru_cache(maxsize=32)
 def _beside(folder: Path, _changed: int) -> tuple[RunPart, ...]:
     """Return CP2K's files of a folder; kept until the folder changes."""
-    paths = unpacked(sorted(path for path in folder.iterdir() if path.is_file()))
+    paths = without_packed(sorted(path for path in folder.iterdir() if path.is_file()))
     return tuple(member for path in paths if (member := _member(path)))
 
 

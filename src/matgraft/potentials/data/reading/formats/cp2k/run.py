@@ -21,7 +21,7 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import Format
-from matgraft.potentials.data.reading.formats.cp2k.files import find_cp2k, is_cp2k, main, members, stem
+from matgraft.potentials.data.reading.formats.cp2k.files import file_of_run, find_cp2k, is_cp2k, members, stem
 from matgraft.potentials.data.reading.formats.cp2k.log import Cp2kLog, ForceEvaluation, read_log
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile
@@ -239,4 +239,4 @@ def _table(paths: Sequence[Path], n: int) -> dict[int, Array]:
     return found
 
 
-CP2K = Format(CONVENTIONS.format, is_cp2k, read_run, find_cp2k, main)
+CP2K = Format(CONVENTIONS.format, is_cp2k, read_run, find_cp2k, file_of_run)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, without_packed
 from matgraft.potentials.data.reading.formats.vasp.outcar import OUTCAR_CONVENTIONS, read_outcar
 from matgraft.potentials.data.reading.formats.vasp.runs import (
     VaspRun,
@@ -68,7 +68,7 @@ def _is_sounder(other: VaspRun, own: VaspRun | None) -> bool:
 
 
 VASPRUN = Format(
-    CONVENTIONS.format, is_vasprun, partial(_read_sounder, read_vasprun, (read_outcar, is_outcar)), unpacked
+    CONVENTIONS.format, is_vasprun, partial(_read_sounder, read_vasprun, (read_outcar, is_outcar)), without_packed
 )
 OUTCAR = Format(
     OUTCAR_CONVENTIONS.format, is_outcar, partial(_read_sounder, read_outcar, (read_vasprun, is_vasprun)), find_outcars

@@ -71,7 +71,7 @@ _IVDW = {
 _HYBRIDS = {"PBE0": (0.25, 0.0, 0.0), "HSE06": (0.25, 0.2, 0.21), "HSE03": (0.25, 0.3, 0.3)}
 
 
-def functional(p: Parameters, titles: Sequence[str]) -> str | None:
+def gga_of(p: Parameters, titles: Sequence[str]) -> str | None:
     """Return the GGA, with what scales its correlation where that is unusual.
 
     Parameters

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matgraft.core.limits import exceeded, limits
 from matgraft.core.unpack import open_unpacked
-from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, without_packed
 from matgraft.potentials.data.reading.raw import UNREADABLE, RawFile
 
 _VASPRUN = re.compile(r"(?:.*[._-])?vasprun.*\.xml(?:[._-][\w.-]+)?$", re.IGNORECASE)
@@ -111,7 +111,7 @@ def find_outcars(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     the other is called vasprun.xml and nothing else.
     """
     taken = {(path.parent, _run_name(path)) for path in others if is_vasprun(FileHead(path))}
-    return [p for p in unpacked(own) if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})]
+    return [p for p in without_packed(own) if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})]
 
 
 def partner(path: Path, is_other: Callable[[FileHead], bool]) -> Path | None:
@@ -121,7 +121,7 @@ def partner(path: Path, is_other: Callable[[FileHead], bool]) -> Path | None:
     ones of their kind there.
     """
     heads = [FileHead(other) for other in sorted(path.parent.iterdir()) if other.is_file() and other != path]
-    others = unpacked([head.path for head in heads if is_other(head)])
+    others = without_packed([head.path for head in heads if is_other(head)])
     named = [other for other in others if _run_name(other) == _run_name(path)]
     alone = not any(is_vasprun(head) or is_outcar(head) for head in heads if head.path not in others)
     found = named or (others if alone else [])

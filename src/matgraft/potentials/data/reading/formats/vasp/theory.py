@@ -68,7 +68,7 @@ def level_of_theory(parameters: Parameters, species: Sequence[Species], mesh: Me
         code="VASP",
         version=version or None,
         # a meta-GGA takes the place of the GGA
-        functional=None if metagga else vasp_functional.functional(p, [kind.title for kind in species]),
+        functional=None if metagga else vasp_functional.gga_of(p, [kind.title for kind in species]),
         metagga=metagga,
         hybrid=vasp_functional.hybrid(p),
         dispersion=vasp_functional.dispersion(p),
