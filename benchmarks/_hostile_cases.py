@@ -86,7 +86,7 @@ Cases = Iterator[Case]
 def command(*words: object) -> None:
     """Run the command line in this process."""
     sys.argv = ["matgraft", *map(str, words)]
-    cli.main()
+    cli.run_command_line()
 
 
 def file_case(

@@ -61,7 +61,7 @@ def matgraft(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str
             patch.setattr("sys.argv", ["matgraft", *map(str, words)])
             patch.setenv("COLUMNS", "160")
             try:
-                cli.main()
+                cli.run_command_line()
                 code = 0
             except SystemExit as stop:
                 code = int(stop.code or 0)

@@ -51,7 +51,7 @@ def run(few_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("COLUMNS", "160")
         patch.setattr("sys.argv", ["matgraft", *map(str, ["tune", few_frames, *words])])
         try:
-            cli.main()
+            cli.run_command_line()
         except SystemExit as stop:
             assert not stop.code
     assert said.getvalue().rstrip().endswith("report.html")
@@ -359,7 +359,7 @@ def test_bad_input_says_what_to_do(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("sys.argv", ["matgraft", *words, "--quiet" if words[0] == "tune" else "--json"])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        cli.run_command_line()
     assert stop.value.code == code
     assert said in capsys.readouterr().err
 

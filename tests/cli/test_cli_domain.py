@@ -51,7 +51,7 @@ def run(folder):
     with pytest.MonkeyPatch.context() as patch:
         given = words(folder, "--adapt-to", folder / "labelled.csv", *QUICK, "--out", folder / "run", "--quiet")
         patch.setattr("sys.argv", ["matgraft", *map(str, given)])
-        cli.main()  # anything but 0 is an exit
+        cli.run_command_line()  # anything but 0 is an exit
     return folder / "run"
 
 

@@ -36,7 +36,7 @@ def run(table, tmp_path_factory):
         words = ["matgraft", "tune", str(table), "--target", "formation_energy", "--target", "stable", "--from",
                  "composition", "--strategy", "feature", "--out", str(out), "--weight", "trust", "--quiet"]  # fmt: skip
         patch.setattr("sys.argv", words)
-        cli.main()  # anything but 0 is an exit
+        cli.run_command_line()  # anything but 0 is an exit
     return out
 
 

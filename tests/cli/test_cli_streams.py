@@ -42,7 +42,7 @@ def test_minus_is_standard_output_and_data_alone_are_there(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["matgraft", "fewshot", *map(str, few), "--target", "kind", "-o", "-"])
     with suppress(SystemExit):
-        cli.main()
+        cli.run_command_line()
     said = capfd.readouterr()
     rows = pd.read_csv(io.StringIO(said.out))
     assert "NaBr" in said.err

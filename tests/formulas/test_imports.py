@@ -21,7 +21,7 @@ print([name for name in ("torch", "pandas", "scipy", "pymatgen", *HEAVY) if name
 from matgraft import cli
 sys.argv = ["matgraft", "predict", RUN, "NaCl"]
 try:
-    cli.main()
+    cli.run_command_line()
 finally:
     print([name for name in HEAVY if name in sys.modules])
 """

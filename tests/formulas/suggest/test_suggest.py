@@ -21,7 +21,7 @@ NEW = ["RbF", "RbCl", "Rb2O", "CsF", "BaF2", "BaO", "MnO", "MnF2", "CoF2", "CoO"
 def command(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["matgraft", "suggest", *map(str, words)])
     try:
-        cli.main()
+        cli.run_command_line()
     except SystemExit as stop:
         return stop.code
     return 0
