@@ -103,7 +103,9 @@ def _stands_for_none(evidence: TableEvidence, rows: Rows) -> Finding:
     values = evidence.values
     marks, counts = np.unique(values[rows], return_counts=True)
     rest = np.delete(values, rows)
-    said = " and ".join(f"{count(int(n), len(values))} hold {mark:g}" for mark, n in zip(marks, counts, strict=True))
+    said = " and ".join(
+        f"{count_rows(int(n), len(values))} hold {mark:g}" for mark, n in zip(marks, counts, strict=True)
+    )
     text = f"{said}, which often stands for no value. All others lie between {rest.min():.6g} and {rest.max():.6g}"
     sure = bool((np.abs(marks) > 99).all() and len(rows) > 1 and (marks < 0).all() and rest.min() >= 0)
     fault = Fault(
