@@ -175,7 +175,7 @@ def with_plain_numbers(cells: pd.DataFrame, names: Iterable[str], path: Path, ma
 
     changed: dict[str, pd.Series] = {}
     for name in names:
-        column = cells[require(cells, name, path)]
+        column = cells[require_column(cells, name, path)]
         values = numbers_in(column, marks).values
         as_written = pd.to_numeric(column.str.strip(), errors="coerce").to_numpy(float)
         other = np.isfinite(values) & (values != as_written)
