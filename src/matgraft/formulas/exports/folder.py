@@ -30,7 +30,8 @@ from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
 from matgraft.formulas import descriptors, formula, valence
 from matgraft.formulas.elements import N_ELEMENTS, element_table
-from matgraft.formulas.encoder import CompositionBackbone, Layer
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.encoder_network import Layer
 from matgraft.formulas.exports import contents
 from matgraft.formulas.exports.contents import (
     Constants,
