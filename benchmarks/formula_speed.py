@@ -1,16 +1,21 @@
 """Formulas a second: the encoder's features, and whole predictions with intervals of a tuned predictor.
 
     python benchmarks/formula_speed.py                   # 20,000 formulas of the corpus
+    python benchmarks/formula_speed.py --run runs/demo   # one typed formula by the command, with its imports
     python benchmarks/formula_speed.py --report
 
 The predictor is ``auto`` on a thousand measured gaps. Each figure is the best of some rounds on as many threads as
-torch takes by itself; the first prediction, which fits trees on the stored data, is not counted.
+torch takes by itself; the first prediction, which fits trees on the stored data, is not counted. Of ``--run`` it is the
+CPU time (user and system) of a new process, beside that of importing PyTorch alone, which is most of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, Results, circumstances, number, run, show
+from common import RESULTS, Results, Row, circumstances, number, run, show
 from formula_folds import FORMULAS, read
 
 from matgraft.formulas.descriptors import magpie
@@ -64,6 +69,34 @@ def best(step: Callable[[], Any], rounds: int) -> float:
     return min(seconds)
 
 
+def cpu_seconds(words: list[str], rounds: int) -> float:
+    """Return the least CPU seconds of a process over some rounds."""
+    seconds = []
+    for _ in range(rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(seconds)
+
+
+def time_typed(folder: Path, rounds: int, results: Results) -> None:
+    """Time one typed formula."""
+    processes = {
+        "one typed formula, by the command": ["-m", "matgraft", "predict", str(folder), "Fe2O3"],
+        "of that, the import of PyTorch": ["-c", "import torch"],
+    }
+    for name, words in processes.items():
+        taken = cpu_seconds(words, rounds)
+        row = {"step": name, "formulas": 1, "per_second": round(1 / taken, 3), "cpu_seconds": round(taken, 2)}
+        results.put(row | {"rounds": rounds, "threads": torch.get_num_threads()} | circumstances())
+
+
+def _line(row: Row) -> list[str]:
+    seconds = number(row["cpu_seconds"], 1) if "cpu_seconds" in row else ""
+    return [row["step"], number(row["per_second"], 0 if row["formulas"] > 1 else 2), str(row["threads"]), seconds]
+
+
 def main() -> None:
     """Time what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,17 +104,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=FORMULAS)
     parser.add_argument("--out", type=Path, default=RESULTS / "formula_speed.json")
+    parser.add_argument("--run", type=Path, help="a run on a table: time one typed formula alone")
     parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
     chosen = parser.parse_args()
     results = Results(chosen.out, keys=("step", "formulas"))
-    if not chosen.report:
+    if chosen.run is not None:
+        time_typed(chosen.run, chosen.rounds, results)
+    elif not chosen.report:
         timed = steps(corpus(chosen.formulas, chosen.data), read("gaps", chosen.data), load_encoder("composition"))
         for name, step in timed.items():
             rate = chosen.formulas / best(step, chosen.rounds)
             row = {"step": name, "formulas": chosen.formulas, "per_second": round(rate), "rounds": chosen.rounds}
             results.put(row | {"threads": torch.get_num_threads()} | circumstances())
-    lines = [[row["step"], number(row["per_second"], 0), str(row["threads"])] for row in results.rows]
-    show("formulas a second", ("step", "formulas a second", "threads"), lines, as_markdown=chosen.report)
+    lines = [_line(row) for row in results.rows]
+    heads = ("step", "formulas a second", "threads", "CPU seconds of the process")
+    show("formulas a second", heads, lines, as_markdown=chosen.report)
 
 
 if __name__ == "__main__":
