@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import STRESS_UNITS, full_to_voigt
 from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species, level_of_theory, monkhorst_offset
+from matgraft.potentials.data.reading.formats.vasp.vasprun import _at_once
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.reading.theory_fields import offset
 
@@ -551,3 +552,22 @@ def test_a_molecular_dynamics_run_states_its_temperature(
     header = "".join(f"   {name:6} = {value};\n" for name, value in tags.items())
     assert xml.tag("temperature") == kelvins
     assert read(put(tmp_path / "b" / "OUTCAR", outcar(header=header))).tag("temperature") == kelvins
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["1 2 3", " -1.5e-3  0.0 7. "], [[1, 2, 3], [-1.5e-3, 0, 7]]),
+        (["nan inf -inf"], [[np.nan, np.inf, -np.inf]]),
+        (["1 2 3", "1 2", "1 2 3 4"], None),
+        (["1 2 3", "1 2 inf 3"], None),
+        (["1 2 *****"], None),
+        (["1_0 2 3"], None),
+        (["1D0 2 3"], None),
+        ([""], None),
+        ([], None),
+    ],
+)
+def test_rows_are_read_at_once_where_they_are_plain(texts: list[str], said: list[list[float]] | None) -> None:
+    found = _at_once(texts)
+    assert found is None if said is None else np.array_equal(found, np.array(said), equal_nan=True)

@@ -13,7 +13,8 @@ never writes and which could expand without end, is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from ase import Atoms
+from ase.symbols import symbols2numbers
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
@@ -89,6 +91,7 @@ class _Run:
     mesh: Mesh = field(default_factory=Mesh)
     species: list[Species] = field(default_factory=list)
     symbols: list[str] = field(default_factory=list)
+    _numbers: list[int] = field(default_factory=list)
     frames: list[RawFrame] = field(default_factory=list)
     unfinished: int = 0
     learned: int = 0
@@ -157,7 +160,8 @@ class _Run:
         positions = None if structure is None else _varray(structure, "positions")
         if basis is None or positions is None:
             return None
-        return Atoms(self.symbols, positions=positions @ basis, cell=basis, pbc=True)
+        numbers = self._numbers = self._numbers or symbols2numbers(self.symbols)  # of all steps
+        return Atoms(numbers, positions=positions @ basis, cell=basis, pbc=True)
 
     @cached_property
     def _used(self) -> dict[str, list[str]]:
@@ -309,11 +313,33 @@ def _varray(element: ElementTree.Element, name: str) -> Array | None:
     array = next((varray for varray in element.iter("varray") if varray.get("name") == name), None)
     if array is None:
         return None
-    rows = [(v.text or "").split() for v in array.findall("v")]
+    texts = [v.text or "" for v in array.findall("v")]
+    if (table := _at_once(texts)) is not None:
+        return table
+    rows = [text.split() for text in texts]
     try:
         return np.array([[*map(float, row)] for row in rows])
     except ValueError:
         return np.array([[fortran_number(word) for word in row] for row in rows])
+
+
+def _at_once(texts: Sequence[str]) -> Array | None:
+    """Return the numbers of rows, several times faster than word by word; None where they are not plain or not even.
+
+    Each row ends with infinity, so that one that is too long and one that is too short are not taken for two whole
+    ones.
+    """
+    width = len(texts[0].split()) if texts else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # so numpy says that it did not come to the end
+        try:
+            numbers = np.fromstring(" inf ".join([*texts, ""]), sep=" ")
+        except (DeprecationWarning, ValueError):
+            return None
+    if not width or numbers.size != len(texts) * (width + 1):
+        return None
+    table = numbers.reshape(len(texts), width + 1)
+    return np.ascontiguousarray(table[:, :-1]) if np.isinf(table[:, -1]).all() else None
 
 
 def fortran_number(word: str) -> float:
