@@ -28,7 +28,7 @@ def test_a_table_to_predict_and_the_training_table_say_the_same_numbers(tmp_path
     assert table.covariates[:, 0] == pytest.approx(numbers)
     names = SimpleNamespace(code=table.code, fill={})
     run = SimpleNamespace(columns=ColumnNames(covariates=["T"]))
-    model = SimpleNamespace(run=run, targets=["gap"], names={"gap": names}, parse=parse_plain)
+    model = SimpleNamespace(run=run, targets=["gap"], names={"gap": names}, reader=parse_plain)
     queries = read_queries(model, path, ColumnNames())
     assert covariates_of(names, queries.cells, 3, path)[:, 0] == pytest.approx(numbers)
 
