@@ -159,6 +159,19 @@ def test_blocks_of_single_frames_follow_the_file() -> None:
     assert parts.reason == "frame order" and parts.test == tuple(range(parts.test[0], parts.test[-1] + 1))
 
 
+def test_short_simulations_of_a_shuffled_file_are_cut_one_after_another() -> None:
+    places = [(run, step) for step in (3, 0, 6, 1, 5, 2, 4) for run in ("a", "b")]
+    frames = [
+        Sample(Atoms("Si", cell=[3] * 3, pbc=True), {}, {"trajectory": run, "step": str(step)}) for run, step in places
+    ]
+    for seed in range(5):
+        parts = split(Dataset(tuple(frames)), by="blocks", seed=seed)
+        part_of = {places[i]: name for name, own in parts.parts.items() for i in own}
+        assert len(parts.dropped) == 2 and parts.order == "info key 'step'"
+        for run, step in part_of:
+            assert part_of.get((run, step + 1), part_of[run, step]) == part_of[run, step], "a gap lies between parts"
+
+
 def test_random_is_done_when_asked_and_warns() -> None:
     names = [f"run {i // 20}" for i in range(100)]
     parts = split(dataset(*names), by="random")

@@ -9,6 +9,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.groups import Groups, find_groups
 from matgraft.potentials.data.order import in_time
+from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.splits.parts import DROPPED, PARTS
 from matgraft.potentials.data.splits.plan import Plan, Request, guess_of
 
@@ -23,7 +24,8 @@ def cut_into_blocks(request: Request, groups: Groups | None = None) -> Plan:
     groups = groups or find_groups(request.dataset)
     labels, reason = groups.labels, groups.reason
     names, member, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if sizes.max() < SHORTEST_CUT:
+    runs = [np.flatnonzero(member == k) for k in range(len(names))]
+    if all_short := sizes.max() < SHORTEST_CUT:
         names, member, reason = np.array(["all frames"]), np.zeros(len(labels), dtype=int), "frame order"
     part = np.zeros(len(labels), dtype=np.int64)
     rng = np.random.default_rng(request.seed)
@@ -31,7 +33,8 @@ def cut_into_blocks(request: Request, groups: Groups | None = None) -> Plan:
     for k in range(len(names)):
         members = np.flatnonzero(member == k)
         if len(members) >= SHORTEST_CUT or len(names) == 1:
-            members, known_by = in_time(request.dataset.samples, members)
+            own = runs if all_short else [members]
+            members, known_by = _in_time(request.dataset.samples, own)
             part[members] = _cut(len(members), request, rng)
             orders.append(known_by)
     blocks = [f"{names[k]} / {_block_name(p)}" for k, p in zip(member, part.tolist(), strict=True)]
@@ -39,6 +42,19 @@ def cut_into_blocks(request: Request, groups: Groups | None = None) -> Plan:
     warnings = (_cut_caution(len(orders), dropped), *order_cautions(orders))
     order = "; ".join(dict.fromkeys(filter(None, orders)))
     return Plan("blocks", reason, part, blocks, warnings, order, guess_of(request.dataset.samples, groups))
+
+
+def _in_time(samples: Sequence[Sample], runs: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], str]:
+    """Return the frames of simulations in one order, and what tells it.
+
+    Where nothing tells one of all, simulations stand one after another: a cut then parts one of them and no other.
+    """
+    together, known_by = in_time(samples, np.sort(np.concatenate(runs)))
+    if known_by or len(runs) == 1:
+        return together, known_by
+    ordered = [in_time(samples, run) for run in sorted(runs, key=lambda run: int(run[0]))]
+    known = [told for order, told in ordered if len(order) > 1]
+    return np.concatenate([order for order, _ in ordered]), "; ".join(dict.fromkeys(known)) if all(known) else ""
 
 
 def _cut(n_frames: int, request: Request, rng: np.random.Generator) -> NDArray[np.int64]:
