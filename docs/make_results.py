@@ -27,6 +27,7 @@ PAGE = DOCS / "results.md"
 SCRIPTS = (
     *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
     *("audit_rules", "real_alarms", "frame_cases", "first_looks", "table_audit"),
+    "active",
     *("hostile", "faults"),
     *(
         "formula_folds",
@@ -43,6 +44,7 @@ SCRIPTS = (
     *("objective_weights", "objectives", "intervals"),
 )
 PLACED = {
+    "active.md": ("active",),
     "splits.md": ("held_out",),
     "suggest.md": ("suggest",),
     "tuning.md": ("two_levels", "moments"),
