@@ -6,6 +6,7 @@ import pytest
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.large.parts import cut_into_parts
+from matgraft.formulas.table.opening import marks_of
 from matgraft.formulas.table.sources import read_source
 
 HEADS = {
@@ -48,6 +49,19 @@ def test_bad_rows_are_at_the_lines_of_the_file(tmp_path):
     table = cut_into_parts(path, 4)
     faults = [bad.line for part in table.parts for bad in table.source(part).faults]
     assert faults == [bad.line for bad in read_source(path).faults] == [11]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_every_part_has_the_decimal_mark_of_the_whole(tmp_path, ending):
+    path = tmp_path / f"t{ending}"
+    cells = pd.DataFrame({"formula": ["FeO", "NiO"] * 4, "T": ["1,5", "300,25"] + ["1.100"] * 6})
+    if ending == ".csv":
+        cells.to_csv(path, sep=";", index=False)
+    else:
+        cells.to_parquet(path)
+    table = cut_into_parts(path, 2)
+    found = [marks_of(table.source(part)) for part in table.parts]
+    assert found == [marks_of(read_source(path))] * 4 and found[0].decimal == ","
 
 
 def test_equal_parts_have_one_name_and_others_have_not(tmp_path):

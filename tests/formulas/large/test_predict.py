@@ -87,7 +87,7 @@ def test_another_run_of_the_model_is_not_taken_for_this_one(tuned, candidates, s
         ask(tuned, candidates, tmp_path / "out.csv")
     monkeypatch.undo()
     monkeypatch.setattr(large, "cores", lambda: 1)
-    monkeypatch.setattr(large, "digest_of", lambda run, columns: "of other files")
+    monkeypatch.setattr(large, "digest_of", lambda run, columns, table: "of other files")
     written, _ = ask(tuned, candidates, tmp_path / "out.csv")
     assert written.computed == 4
 

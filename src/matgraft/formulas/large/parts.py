@@ -22,6 +22,8 @@ from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
 from matgraft.core.limits import limits
 from matgraft.core.manifest import file_sha256
+from matgraft.formulas.table.cell import Mark
+from matgraft.formulas.table.opening import marks_of
 from matgraft.formulas.table.sources import TableSource, cells_of, source_of
 
 ROWS = 20_000
@@ -66,18 +68,22 @@ class PartedTable(Frozen):
         Of a text, everything above its first row.
     rows
         Of a part, at most.
+    decimal
+        What the first rows say of the decimal mark; every part is read by it. None where they do not tell.
     """
 
     path: Path
     is_parquet: bool
     head: bytes = b""
     rows: int
+    decimal: Mark | None = None
     parts: tuple[Part, ...]
 
     def source(self, part: Part, most: int | None = None) -> TableSource:
         """Read the cells of a part, or of its first rows, `most` of them or a few more."""
         if self.is_parquet:
-            return TableSource(cells_of(_batch(self.path, part, self.rows)[:most], part.first))
+            cells = cells_of(_batch(self.path, part, self.rows)[:most], part.first)
+            return TableSource(cells, decimal=self.decimal)
         with self.path.open("rb") as file:
             file.seek(part.start)
             text = file.read(part.stop - part.start) if most is None else _first(file, part.stop - part.start, most)
@@ -85,7 +91,7 @@ class PartedTable(Frozen):
         above = self.head.count(b"\n")
         cells = source.cells.set_axis([_moved(line, above, part) for line in source.cells.index])
         faults = tuple(bad.model_copy(update={"line": _moved(bad.line, above, part)}) for bad in source.faults)
-        return replace(source, cells=cells, faults=faults)
+        return replace(source, cells=cells, faults=faults, decimal=self.decimal)
 
 
 def cut_into_parts(path: Path, rows: int = ROWS) -> PartedTable | None:
@@ -118,17 +124,18 @@ def _text(path: Path, rows: int) -> PartedTable | None:
         sample = sample[: sample.rindex(b"\n") + 1]
     try:
         sample.decode("utf-8")
-        cells = source_of(sample, path).cells
+        source = source_of(sample, path)
     except (UnicodeDecodeError, DataError, csv.Error):
         return None  # whatever is wrong with it, the reader of whole files says it
-    if cells.empty:
+    if source.cells.empty:
         return None
-    above = int(cells.index[0]) - 1
+    above = int(source.cells.index[0]) - 1
     try:
         head, parts = _cut(path, above, rows)
     except UnicodeDecodeError:
         return None
-    return PartedTable(path=path, is_parquet=False, head=head, rows=rows, parts=tuple(parts))
+    decimal = marks_of(source).decimal
+    return PartedTable(path=path, is_parquet=False, head=head, rows=rows, decimal=decimal, parts=tuple(parts))
 
 
 def _cut(path: Path, above: int, rows: int) -> tuple[bytes, list[Part]]:
@@ -186,7 +193,9 @@ def _parquet(path: Path, rows: int) -> PartedTable:
             digest = hashlib.sha256(f"{whole} {group} {batch} {rows}".encode()).hexdigest()
             parts.append(Part(first=at + 2, rows=n, start=at, stop=at + n, group=group, batch=batch, sha256=digest))
             at += n
-    return PartedTable(path=path, is_parquet=True, rows=rows, parts=tuple(parts))
+    table = PartedTable(path=path, is_parquet=True, rows=rows, parts=tuple(parts))
+    decimal = marks_of(table.source(parts[0])).decimal if parts else None
+    return table.model_copy(update={"decimal": decimal})
 
 
 def _batch(path: Path, part: Part, rows: int) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
         store=asked.out.with_name(f"{asked.out.name}.parts").resolve(),
         table=asked.table.model_copy(update={"parts": (), "path": asked.table.path.resolve()}),
         columns=replace(columns, reading=replace(columns.reading, skip_bad=True)),
-        sha256=digest_of(asked.run, columns),
+        sha256=digest_of(asked.run, columns, asked.table),
         skip_bad=skip_bad,
     )
     if asked.fast:

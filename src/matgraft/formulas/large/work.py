@@ -93,11 +93,11 @@ class PartFacts(Frozen):
     alloys: int = 0
 
 
-def digest_of(run: Path, columns: ColumnNames) -> str:
-    """Return a hash of all that decides a prediction beside the rows."""
+def digest_of(run: Path, columns: ColumnNames, table: PartedTable) -> str:
+    """Return a hash of all that decides a prediction beside the rows of a part."""
     files = sorted(file for pattern in OF_RUN for file in run.glob(pattern) if file.is_file())
     said = [f"{file.relative_to(run)} {file_sha256(file)}" for file in files]
-    return hashlib.sha256("\n".join([__version__, repr(columns), *said]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([__version__, repr(columns), str(table.decimal), *said]).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

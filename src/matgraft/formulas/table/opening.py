@@ -105,7 +105,8 @@ def further(path: Path, columns: ColumnNames, source: TableSource | None = None)
 
 def marks_of(source: TableSource) -> Marks:
     """Return how a file writes numbers."""
-    return Marks(decimal_mark(source.cells[name] for name in source.cells.columns), source.separator)
+    decimal = source.decimal or decimal_mark(source.cells[name] for name in source.cells.columns)
+    return Marks(decimal, source.separator)
 
 
 def read_cells(path: Path, sheet: str | None = None) -> pd.DataFrame:

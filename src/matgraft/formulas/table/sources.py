@@ -26,6 +26,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
 from matgraft.core.limits import limits, require
 from matgraft.core.unpack import PACKED, SIGNED, is_packed_bytes, refuse_archive, unpacked
+from matgraft.formulas.table.cell import Mark
 from matgraft.formulas.table.encodings import decoded
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
@@ -71,12 +72,15 @@ class TableSource:
         Lines whose cells do not fit the header; they are not among the cells.
     separator
         Of its columns, where it is text.
+    decimal
+        The decimal mark of the whole file, where these are the cells of a part of it.
     """
 
     cells: pd.DataFrame
     decisions: tuple[Decision, ...] = ()
     faults: tuple[BadCell, ...] = ()
     separator: str = ""
+    decimal: Mark | None = None
 
 
 def read_source(path: Path, sheet: str | None = None) -> TableSource:
