@@ -122,13 +122,13 @@ def printed(name: str) -> str:
 def readme_tables() -> dict[str, str]:
     """Return the tables of each README by the names of their places."""
     return {
-        "formulas": table(["mean absolute error", "measured gaps, eV", "steels, MPa"], formula_rows()),
+        "formulas": table(["mean absolute error", "measured gaps, eV", "steels, MPa", "melting points, K"], formula_rows()),
         "potentials": table(["RMSE, meV/atom and eV/Å", "Si", "Mo"], potential_rows()),
     }
 
 
 def formula_rows() -> Iterator[list[str]]:
-    """Yield a row a way to predict: official Matbench folds, newest row of each."""
+    """Yield a row a way to predict, the newest of each: official Matbench folds, and folds by formula."""
     shipped = json.loads(CARD.read_text(encoding="utf-8"))["weights_sha256"][:12]
     official = [row for row in rows("formula_folds") if row["folds_by"] == "official"]
     found = [row for row in official if row["method"] != "auto" or row["weights_sha256"] == shipped]
@@ -144,8 +144,9 @@ def formula_rows() -> Iterator[list[str]]:
                 (r for r in found if r["table"] == name and r["method"] == method), key=lambda row: row["date"]
             )
             cells.append(f"{newest['mae']:.{digits}f}")
-        yield [words, *cells]
-    yield ["published", *PUBLISHED.values()]
+        (melting,) = (r for r in rows("measured_tables") if (r["table"], r["method"]) == ("melting points", method))
+        yield [words, *cells, f"{melting['mae']:.0f}"]
+    yield ["published", *PUBLISHED.values(), "–"]
 
 
 def potential_rows() -> Iterator[list[str]]:

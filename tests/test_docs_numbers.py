@@ -107,10 +107,10 @@ ALL_HELD = max(filter(holds_all, range(1, 50)))
 FALLS = decay_start(1000, defaults_of_fits.SOAP_WARMUP, hold=defaults_of_fits.SOAP_HOLD)
 WEIGHTS = [f"{value:g}" for value in loss.DEFAULT_WEIGHTS.values()]
 CACHED_WEIGHTS = [f"{value:g}" for value in (loss.DEFAULT_WEIGHTS | defaults_of_fits.HEAD_WEIGHTS).values()]
-_ADAPTER = (REPOSITORY / "src" / "matgraft" / "potentials" / "models" / "mace.py").read_text(
+_PICKLES = (REPOSITORY / "src/matgraft/potentials/models/mace/pickles.py").read_text(
     encoding="utf-8"
-)  # an import is slow
-MACE_DIGITS = "".join(re.findall(r"^HASH_DIGITS = (\d+)$", _ADAPTER, re.MULTILINE))
+)  # imports are slow
+MACE_DIGITS = "".join(re.findall(r"^HASH_DIGITS = (\d+)$", _PICKLES, re.MULTILINE))
 CHANGED = "the code has another number than the word or the fraction in the page"
 CLAIMS: dict[str, list[str]] = {
     "README.md": [
@@ -262,7 +262,7 @@ CLAIMS: dict[str, list[str]] = {
         f"Groups of fewer than {in_words(correlation.FEWEST)} frames",
         f"above {correlation.BEYOND_CHANCE:g} times that, and above {correlation.LEAST_CORRELATION:g}",
         f"up to {neighbours.CUTOFF_A:g} Å in steps of {neighbours.STEP_A:g} Å",
-        f"more than {neighbours.COMPARED:,} frames, {neighbours.COMPARED:,} evenly spread",
+        f"more than {neighbours.COMPARED:,} frames, {neighbours.COMPARED:,} evenly spread ones",
         f"one frame of each of {chains.HELD} arrangements",
         f"among at most {chains.TOLD_APART:,} frames",
         f"Frames closer than {neighbours.NEAR_A:g} Å",
