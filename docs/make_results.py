@@ -122,7 +122,9 @@ def printed(name: str) -> str:
 def readme_tables() -> dict[str, str]:
     """Return the tables of each README by the names of their places."""
     return {
-        "formulas": table(["mean absolute error", "measured gaps, eV", "steels, MPa", "melting points, K"], formula_rows()),
+        "formulas": table(
+            ["mean absolute error", "measured gaps, eV", "steels, MPa", "melting points, K"], formula_rows()
+        ),
         "potentials": table(["RMSE, meV/atom and eV/Å", "Si", "Mo"], potential_rows()),
     }
 
