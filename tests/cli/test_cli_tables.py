@@ -33,7 +33,7 @@ def model():
     """What stands for a run with a covariate, beside its predictors."""
     names = {"gap": TargetNames(target="gap", code={"T": ()}, fill={})}
     run = TableRun(table="t.csv", targets=("gap",), covariates=("T",))
-    return SimpleNamespace(run=run, targets=("gap",), names=names, parse=lambda text: Prompt(parse_plain(text)))
+    return SimpleNamespace(run=run, targets=("gap",), names=names, reader=lambda text: Prompt(parse_plain(text)))
 
 
 def test_every_row_that_cannot_be_predicted_is_named_or_left_out(tmp_path, model):

@@ -6,6 +6,7 @@ predict("runs/melting", ["HfC", "TaC"])      # a pandas.DataFrame
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,17 @@ def predict(model: Any, data: Data, **options: Any) -> Predictions | pd.DataFram
     return _predict_structures(loaded, name, parsed(data), options)
 
 
+class Tuned(ABC):
+    """What holds a tuned model in a folder: it is opened when it is asked for."""
+
+    folder: Path
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """The model."""
+
+
 def loaded_model(model: Any) -> tuple[Any, str]:
     """Return a model that can predict, and its name.
 
@@ -129,9 +141,8 @@ def loaded_model(model: Any) -> tuple[Any, str]:
     from matgraft.formulas.predict import PropertyModel
     from matgraft.foundations import load
     from matgraft.potentials.models.potential import Potential
-    from matgraft.verbs.run import Run
 
-    if isinstance(model, Run):
+    if isinstance(model, Tuned):
         loaded, name = model.model, str(model.folder)
     elif isinstance(model, (str, Path)):
         loaded, name = load(model), str(model)

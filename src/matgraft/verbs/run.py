@@ -19,7 +19,7 @@ from matgraft.core.findings import Finding
 from matgraft.core.notebook import bullets, card
 from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.core.verdict import Verdict
-from matgraft.verbs.predict import Predictions, predict
+from matgraft.verbs.predict import Predictions, Tuned, predict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 
 
-class Run:
+class Run(Tuned):
     """A finished run.
 
     Parameters

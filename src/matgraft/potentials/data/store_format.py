@@ -25,7 +25,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Quantity
-from matgraft.potentials.data.store_plain import refuse_foreign
+from matgraft.potentials.data.store_plain import StoreColumn, refuse_foreign
 
 ENDINGS = (".h5", ".hdf5")
 FORMAT, VERSION = "matgraft-frames", 4
@@ -42,14 +42,6 @@ CHUNK_BYTES = 2**14
 MOST_NUMBER = 118
 CACHE_BYTES = 2**20
 """Chunks kept in memory, for each of a dozen columns."""
-
-
-class StoreColumn(NamedTuple):
-    """Shape and type of a row, and the version of stores that first had it."""
-
-    shape: tuple[int, ...]
-    kind: type
-    since: int = 1
 
 
 COLUMNS: dict[str, StoreColumn] = {

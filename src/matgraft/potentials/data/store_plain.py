@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -21,11 +21,16 @@ from h5py import h5d, h5z
 
 from matgraft.core.errors import DataError
 
-if TYPE_CHECKING:
-    from matgraft.potentials.data.store_format import StoreColumn
-
 _FILTERS = {h5z.FILTER_FLETCHER32: "Fletcher-32"}
 """Filters of a store: sums by which HDF5 sees that a piece is damaged."""
+
+
+class StoreColumn(NamedTuple):
+    """Shape and type of a row, and the version of stores that first had it."""
+
+    shape: tuple[int, ...]
+    kind: type
+    since: int = 1
 
 
 def refuse_foreign(file: h5py.File, columns: Mapping[str, StoreColumn], texts: tuple[str, ...], where: str) -> None:

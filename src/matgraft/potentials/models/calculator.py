@@ -20,7 +20,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator, all_change
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, Array, full_to_voigt
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.network import AtomicNetwork
 from matgraft.potentials.models.predict import predict_samples
 from matgraft.potentials.models.uncertainty import Uncertainty
 
@@ -50,7 +50,7 @@ class PotentialCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]  # noqa: RUF012 - as ASE declares it
     name = "matgraft"
 
-    def __init__(self, potential: Potential, uncertainty: Uncertainty | None = None) -> None:
+    def __init__(self, potential: AtomicNetwork, uncertainty: Uncertainty | None = None) -> None:
         # ASE's trajectories and databases keep the parameters: they say which model it was.
         super().__init__(model=potential.card.name, weights_sha256=potential.card.weights_sha256)
         self.potential, self.uncertainty = potential, uncertainty

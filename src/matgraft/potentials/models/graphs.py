@@ -24,7 +24,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.model import Encoded
 from matgraft.core.processes import map_in_processes
 from matgraft.potentials.data.lazy import LazySamples, SampleSource
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.network import AtomicNetwork
 
 CHUNK = 64
 """Frames that a worker measures at once."""
@@ -32,7 +32,7 @@ CHUNK = 64
 Sizes = NDArray[np.int64]
 """(n, 2): atoms and edges of each frame; 0 where they are not known, -1 where the backbone cannot take the frame."""
 
-_known: WeakKeyDictionary[SampleSource, WeakKeyDictionary[Potential, Sizes]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[SampleSource, WeakKeyDictionary[AtomicNetwork, Sizes]] = WeakKeyDictionary()
 """Sizes measured so far, so that frames are encoded once to know them, not once for each part of a split."""
 
 
@@ -59,7 +59,7 @@ class Graphs(Sequence[Encoded]):
         (n, 2) atoms and edges of each sample.
     """
 
-    def __init__(self, backbone: Potential, samples: LazySamples, sizes: Sizes) -> None:
+    def __init__(self, backbone: AtomicNetwork, samples: LazySamples, sizes: Sizes) -> None:
         self.backbone, self.samples, self.sizes = backbone, samples, sizes
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class KeptGraphs(list[Encoded]):
 
 
 def measure(
-    backbone: Potential, samples: LazySamples, *, processes: int = 1, progress: str = ""
+    backbone: AtomicNetwork, samples: LazySamples, *, processes: int = 1, progress: str = ""
 ) -> tuple[Sizes, dict[int, str]]:
     """Return the sizes of the graphs, and why the backbone cannot take some samples.
 
@@ -127,7 +127,7 @@ def measure(
     return sizes, {int(i): reason for i, (_, _, reason) in zip(todo, found, strict=True) if reason}
 
 
-def _sizes_known(backbone: Potential, samples: LazySamples) -> Sizes:
+def _sizes_known(backbone: AtomicNetwork, samples: LazySamples) -> Sizes:
     """Return what was measured of these samples before; a change of the samples may change their graphs."""
     if samples.changes:
         return np.zeros((len(samples), 2), dtype=np.int64)
@@ -135,7 +135,7 @@ def _sizes_known(backbone: Potential, samples: LazySamples) -> Sizes:
     return of_source.setdefault(backbone, np.zeros((len(samples.source), 2), dtype=np.int64))[samples.positions]
 
 
-def _size(backbone: Potential, samples: LazySamples, i: int) -> tuple[int, int, str]:
+def _size(backbone: AtomicNetwork, samples: LazySamples, i: int) -> tuple[int, int, str]:
     sample = samples[i]  # what is wrong with the store itself is no refusal of the backbone
     try:
         encoded = backbone.encode(sample)

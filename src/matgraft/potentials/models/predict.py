@@ -20,14 +20,14 @@ from matgraft.core.training.batching import Budget, plan_batches
 from matgraft.potentials.data.lazy import LazySamples, Samples
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs, measure
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.network import AtomicNetwork
 from matgraft.potentials.models.uncertainty import Uncertainty
 
 PREDICTION_BUDGET = Budget(edges=40_000)
 
 
 def encode_all(
-    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+    backbone: AtomicNetwork, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
 ) -> Sequence[Encoded]:
     """Encode every sample; those read from a store again whenever their tensors are asked for.
 
@@ -48,7 +48,7 @@ def encode_all(
 
 
 def encode_what_can_be(
-    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+    backbone: AtomicNetwork, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
 ) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
     """Encode the samples that the backbone can take; parameters as of `encode_all`.
 
@@ -68,7 +68,7 @@ def encode_what_can_be(
     return Samples.of(samples).dispatch(partial(_kept, backbone), lazily)
 
 
-def _kept(backbone: Potential, samples: Samples) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
+def _kept(backbone: AtomicNetwork, samples: Samples) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
     encoded, reasons = {}, {}
     for i, sample in enumerate(samples):
         try:
@@ -79,7 +79,7 @@ def _kept(backbone: Potential, samples: Samples) -> tuple[Graphs | KeptGraphs, l
 
 
 def predict_samples(
-    backbone: Potential,
+    backbone: AtomicNetwork,
     samples: Sequence[Sample],
     wanted: Collection[str] = (),
     *,
@@ -96,7 +96,7 @@ def predict_samples(
     wanted
         Quantities; empty for all that the backbone predicts.
     encoded
-        The samples as `Potential.encode` gave them, if at hand.
+        The samples as `AtomicNetwork.encode` gave them, if at hand.
     processes
         Worker processes on a CPU.
     progress
@@ -133,7 +133,7 @@ def predict_samples(
     return [found[i] for i in range(len(encoded))]
 
 
-def _unbatch(backbone: Potential, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
+def _unbatch(backbone: AtomicNetwork, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
     counts = batch.counts.tolist()
     samples: list[dict[str, Array]] = [{} for _ in counts]
     # A frame without a volume has no stress. Any NaN is the model's own and must be seen.
