@@ -40,6 +40,7 @@ SCRIPTS = (
         "domain",
         "suggest",
         "formula_speed",
+        "large_table",
     ),
     *("objective_weights", "objectives", "intervals"),
 )

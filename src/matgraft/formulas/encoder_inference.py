@@ -119,7 +119,8 @@ def features_of(encoder: CompositionEncoder, tokens: Tokens) -> Tensor:
     for same in tokens.lengths:
         for part in same.chunks():
             places = part.places.to(device)
-            out[part.rows.to(device)] = _features(encoder, embedded[places], projected[places], part.weights.to(device))
+            weights = part.weights.to(embedded)
+            out[part.rows.to(device)] = _features(encoder, embedded[places], projected[places], weights)
     return out
 
 
