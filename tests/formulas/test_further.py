@@ -88,6 +88,7 @@ def test_evaluate_gives_what_the_test_gave(tuned, matgraft):
     assert len(pd.read_csv(said["predictions"])) == 24
     code, out, _ = matgraft("evaluate", tuned.folder, tuned.folder.parent / "test.csv")
     assert code == 0 and "of groups" in out and "trained" in out and "report:" in out
+    assert "rmse" in out and " mae " not in out, "the mean absolute error has a column of its own already"
 
 
 def test_rows_that_were_all_trained_on_are_no_test(tuned, tmp_path):

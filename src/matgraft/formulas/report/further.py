@@ -58,7 +58,8 @@ def further_section(scores: FurtherScores, i: int) -> Section:
 
 def scores_table(scores: FurtherScores) -> Table:
     """Return the scores of each part; below the judged one its rows like and unlike the training set."""
-    names = list(next(iter(scores.parts.values())).scores)
+    shown = [*scores.parts.values(), *scores.places.values()]
+    names = [name for name in shown[0].scores if any(part.scores.get(name) != part.error for part in shown)]
     titles = ["Rows", "Number", scores.criterion.capitalize(), "95 % interval", *names]
     rows: list[Row] = []
     for part, found in scores.parts.items():
