@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def further_section(scores: FurtherScores, i: int) -> Section:
 def scores_table(scores: FurtherScores) -> Table:
     """Return the scores of each part; below the judged one its rows like and unlike the training set."""
     shown = [*scores.parts.values(), *scores.places.values()]
-    names = [name for name in shown[0].scores if any(part.scores.get(name) != part.error for part in shown)]
+    names = [name for name in shown[0].scores if not all(_is_criterion(name, part) for part in shown)]
     titles = ["Rows", "Number", scores.criterion.capitalize(), "95 % interval", *names]
     rows: list[Row] = []
     for part, found in scores.parts.items():
@@ -67,6 +68,11 @@ def scores_table(scores: FurtherScores) -> Table:
         if part == scores.judged and len(scores.places) > 1:
             rows += [_row(IN_WORDS[place], one, names) for place, one in scores.places.items()]
     return Table([Column(title, number=title != "Rows") for title in titles], rows, "fit")
+
+
+def _is_criterion(name: str, part: PartScores) -> bool:
+    value = part.scores.get(name)
+    return value is not None and math.isclose(value, part.error, rel_tol=1e-9)
 
 
 def _row(title: str, found: PartScores, names: Sequence[str], *, strong: bool = False) -> Row:
