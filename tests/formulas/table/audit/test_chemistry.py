@@ -38,6 +38,14 @@ def test_a_capital_i_for_l_and_a_small_o_for_o(text, meant):
     assert likely_reading(parse_formula(text)) == meant
 
 
+def test_cobalt_is_no_slip_beside_other_compounds_of_metals(ask, plain):
+    cells = plain.copy()
+    cells.loc[4, "formula"] = "CaCo3"
+    assert ask(digit_for_letter, cells).lines == (6,)
+    cells.loc[5, "formula"] = "Ni3Al"
+    assert ask(digit_for_letter, cells).outcome == "passed"
+
+
 def as_it_stands(text):
     """Return a formula whose zeros are digits, as earlier tables were read; reading now refuses them."""
     return replace(parse_formula(re.sub(r"(\d+)", r"\1.0", text)), text=text)

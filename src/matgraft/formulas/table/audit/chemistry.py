@@ -41,6 +41,8 @@ def digit_for_letter(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for formulas whose charges balance once a zero is read as O, or C1 as Cl, and do not as they stand."""
     formulas = {formula.text: formula for formula in evidence.table.formulas}
     meant = {text: better for text, formula in formulas.items() if (better := likely_reading(formula))}
+    if any(_of_metals(formula) for text, formula in formulas.items() if text not in meant):
+        meant = {text: better for text, better in meant.items() if not _of_metals(formulas[text])}  # BaCo3 is one more
     if not meant:
         yield DIGIT.passed("no formula becomes a balanced one by a letter in the place of a digit")
         return
@@ -80,6 +82,10 @@ def likely_reading(formula: Formula) -> str:
             if once and (neutral(read) or (is_ionic(read) and can_balance(read))):
                 return candidate
     return ""
+
+
+def _of_metals(formula: Formula) -> bool:
+    return len(formula) > 1 and not elements().non_metal[list(formula.numbers)].any()
 
 
 def _letter_slip(formula: Formula) -> str:
