@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import BaseModel
+from safetensors.numpy import save_file
 
-from matgraft.core.files import to_json, whole, write_json
+from matgraft.core.files import to_json, whole, write_json, write_text
 from matgraft.core.manifest import FILE
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "matgraft"
@@ -177,3 +178,14 @@ def test_no_file_of_the_product_is_written_past_the_atomic_writer():
             if past and function not in allowed.get(name, ()):
                 found.add((name, call.lineno, function))
     assert not found
+
+
+def test_what_is_written_is_readable_as_any_new_file_is_and_what_it_replaces_keeps_its_permissions(tmp_path):
+    plain, tensors, shut = tmp_path / "plain", tmp_path / "w.safetensors", tmp_path / "shut.json"
+    plain.touch()
+    with whole(tensors) as part:
+        save_file({"a": np.zeros(2)}, part)
+    assert tensors.stat().st_mode == plain.stat().st_mode
+    shut.touch(0o600)
+    write_text(shut, "{}")
+    assert shut.stat().st_mode & 0o777 == 0o600

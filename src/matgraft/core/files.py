@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", errors="replace")
 
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # there is no other way to read it
 _PART = ".part."
 _LONE = re.compile("[\ud800-\udfff]")
 """Halves of a character: bytes of a file's name that are no UTF-8. JSON cannot hold them."""
@@ -95,6 +97,7 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
+            _permit(part, path)
             with entering(path, part, durable=durable):
                 part.replace(path)
         except OSError as error:  # a full disk does not say which file it was that had no room
@@ -103,6 +106,16 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
             raise
         finally:
             part.unlink(missing_ok=True)
+
+
+def _permit(part: Path, path: Path) -> None:
+    """Give a file the permissions of the one that it replaces, or those of any new file.
+
+    Some writers (safetensors) make files that their owner alone may read: a group could not open the model.
+    """
+    if part.is_file():
+        with suppress(OSError):  # a file system without permissions
+            part.chmod(path.stat().st_mode & 0o777 if path.is_file() else 0o666 & ~_UMASK)
 
 
 def remove(path: Path) -> None:
