@@ -295,3 +295,4 @@ def test_the_page_shows_what_the_audit_found_with_its_lines():
     page = to_html(Document("run", [table_audit_section("gap", audit, 0), table_audit_section("other", audit, 1)]))
     assert "mixed-units" in page and "2: 3, 9" in page and HOSTILE not in page
     assert "Not recorded: this run has no audit.json" in page
+    assert "<th>Lines</th>" in page and "<th>Frames</th>" not in page
