@@ -31,7 +31,14 @@ time.sleep(600)
 
 
 def gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and lives(psutil.Process(pid)) for pid in pids)
+    return not any(map(still_lives, pids))
+
+
+def still_lives(pid: int) -> bool:
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:  # it may end at any moment
+        return False
 
 
 def until(condition: Callable[[], bool]) -> None:
