@@ -31,6 +31,13 @@ def test_a_name_is_whole_and_other_columns_give_way(width):
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_a_head_is_broken_before_the_cells_of_a_column_are():
+    rows = [("new formulas of groups that were trained on", "14", "0.0959 to 2.08"), ("all", "3", "1 to 2")]
+    lines = shown(48, ("rows", "mean absolute error", "interval of that error"), rows, box=SIMPLE_HEAD).splitlines()
+    assert any("0.0959 to 2.08" in line for line in lines) and any("absolute" in line for line in lines)
+    assert sum("1 to 2" in line for line in lines) == 1 and max(map(len, lines)) <= 48
+
+
 def test_where_the_columns_do_not_fit_each_row_is_lines():
     text = shown(20, ("member", "weight\n[dim]%[/]", ""), [(LONG, "12", ""), ("trees", "[bold]88[/]", "x y z")])
     assert text.splitlines() == [f"member: {LONG}", "weight %: 12", "", "member: trees", "weight %: 88", "x y z", ""]

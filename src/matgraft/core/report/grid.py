@@ -28,7 +28,10 @@ def show_grid(screen: Console, grid: Table) -> None:
     if sum(least) > room:
         _show_rows(screen, words)
         return
-    for column, width in zip(grid.columns, _widths(least, most, room), strict=True):
+    bodies = [max((size.maximum for size in column[1:]), default=0) for column in sizes]
+    heads_broken = [max(pair) for pair in zip(least, bodies, strict=True)]  # a head is broken once, a cell in each row
+    widths = _widths(least, _widths(heads_broken, most, room), room)
+    for column, width in zip(grid.columns, widths, strict=True):
         column.width = width
     screen.print(grid)
 
@@ -40,11 +43,10 @@ def _room(screen: Console, grid: Table, text: int) -> int:
 
 
 def _widths(least: list[int], most: list[int], room: int) -> list[int]:
-    """Return the widths of columns whose sum is at most `room`; the widest gives way first, none goes below `least`."""
+    """Return widths of columns whose sum is at most `room` if it can be: the widest gives way, none below `least`."""
     widths = list(most)
-    while sum(widths) > room:
-        widest = max((i for i, width in enumerate(widths) if width > least[i]), key=widths.__getitem__)
-        widths[widest] -= 1
+    while sum(widths) > room and (wide := [i for i, width in enumerate(widths) if width > least[i]]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
 
 
