@@ -9,7 +9,8 @@ The rows are formulas of two to five elements, all different, drawn by a seed. C
 the few that spell the name of an alloy (CuSn6) are left out.
 Seconds are of the wall, from the start of the command to the written file; with ``--fast`` they hold the teaching of
 the small network. The killed command is ended by SIGKILL when a third of the parts is done, and typed again: how many
-parts it then computes is said by its ``--json``, and its seconds are of both.
+parts it then computes is said by its ``--json``. Its seconds are of both, its CPU seconds of the
+second alone.
 """
 
 from __future__ import annotations

@@ -289,9 +289,6 @@ class Predictor(BaseEstimator):  # type: ignore[misc]
     whose others are the covariates that `covariates_` lists.
     """
 
-    def __init__(self) -> None:
-        pass
-
     def __sklearn_is_fitted__(self) -> bool:
         """Say that it is fitted."""
         return True
