@@ -48,7 +48,6 @@ PLACED = {
     "active.md": ("active",),
     "splits.md": ("held_out",),
     "suggest.md": ("suggest",),
-    "tuning.md": ("two_levels", "moments"),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"

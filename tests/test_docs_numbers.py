@@ -128,7 +128,7 @@ CLAIMS: dict[str, list[str]] = {
         f"within {scale.EXACT:g} deviations of what is expected",
         f"{scale.BLOCKS} trajectories; or",
         f"or more than {scale.ALONE:g} deviations",
-        f"by {forces.ALIKE:g}. **Evidence**",
+        f"a single frame by {forces.ALIKE:g}.",
         f"forces above {forces.LARGE:g} eV/Å (root mean square)",
         f"(cosine below {forces.ASTRAY:g};",
         f"correlates by {stress.FITS:g} or more, at {in_words(stress.SIGMAS)} standard errors more",
