@@ -3,387 +3,312 @@
     python benchmarks/uncertainty.py
     python benchmarks/uncertainty.py --report
 
-Whole simulations are dealt out to training, validation and test. A short fit of all layers, then every method is fitted
-on the rows of the training frames, scaled on the validation frames by one rule, and judged on the test frames.
+Whole simulations are dealt out to three folds. A short fit of all layers on one fold; of the other two each sets the
+deviations once and is judged once by those that the other has set (`_unseen.py`). So every figure is of simulations
+that neither the weights nor the deviations have seen. Each simulation counts alike, and the interval of a coverage is
+over simulations (`matgraft.core.statistics`).
 
 Forces: one deviation for all atoms; powers of the distance to the nearest training atom, of the predicted force, of
-both (`matgraft.potentials.uncertainty`); `MEMBERS` draws of the posterior of a linear last layer, each with its forces
-(LLPR). Energies: one deviation an atom; the mean distance; the posterior. Gate: the distance to the nearest training
-atom, that to the mean of its element (Mahalanobis), the deviation of forces. Frames outside are made of test frames:
-see `OUTSIDE`.
+both (`matgraft.potentials.uncertainty`). Each has a factor for one standard deviation and one for the interval;
+`one factor` has the geometric mean of both, as matgraft had it before. Energies: one deviation an atom; the mean
+distance; the posterior. Gate: the distance to the nearest training atom; that to the mean of its element (Mahalanobis);
+how far the farthest atom is from the frame's median. Frames outside are made of held-out frames: see `OUTSIDE`.
+
+Parts that are called `bulk` are of a model that learned no vacancy and no surface. There the labelled vacancies and
+surfaces of the published frames say whether the model errs more on them than on the bulk frames that it has not seen.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from ase import Atoms
-from common import DATA, HERE, RESULTS, Results, Row, circumstances, number, prepare, put_right, run, show
+from _unseen import FOLDS, OUTSIDE, Unseen, unseen
+from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from matgraft import adapt, load, read, split
 from matgraft.core.quantities import Array
-from matgraft.core.statistics import Units, numbered
-from matgraft.core.training.execution import Execution
-from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all, predict_samples
+from matgraft.core.statistics import Units, mean_loss, numbered
 from matgraft.potentials.models.uncertainty import Uncertainty, posterior
-from matgraft.potentials.uncertainty.calibration import std_scale
+from matgraft.potentials.uncertainty.calibration import error_bounds
 from matgraft.potentials.uncertainty.fit import fit_on_rows
-from matgraft.potentials.uncertainty.rows import FrameRows, frame_rows
+from matgraft.potentials.uncertainty.rows import FrameRows
 
-MODELS = {
-    "CHGNet": "chgnet",
-    "TensorNet": f"matgl:{HERE.parents[1] / 'shared' / 'models' / 'TensorNet-MatPES-PBE-v2025.1-PES'}",
-}
-MEMBERS = 6
-MADE = 6
-"""Frames of each kind outside."""
-Change = Callable[[Atoms, np.random.Generator], Atoms]
-Rows = tuple[list[FrameRows], Units]
-
-
-# -------------------------------------------------------------------- frames
-
-
-def silicon() -> Dataset:
-    """Every sixth frame of each simulation of the published silicon."""
-    frames = put_right(read(DATA / "Si_train.extxyz"), "Si")
-    return thinned(frames, 6)
-
-
-def alloys() -> Dataset:
-    """The embedded frames of silicon and germanium."""
-    return read(HERE.parent / "examples" / "data" / "sige" / "frames.extxyz")
-
-
-def molybdenum() -> Dataset:
-    """Every sixth frame of each simulation of the published molybdenum."""
-    return thinned(read(DATA / "Mo_train.extxyz"), 6)
-
-
-SETS = {"SiGe": alloys, "Si": silicon, "Mo": molybdenum}
-
-
-def thinned(frames: Dataset, every: int) -> Dataset:
-    """Return every so many of the frames of each simulation, the first of each among them."""
-    seen: dict[str, int] = {}
-    chosen = []
-    for i, name in enumerate(frames.tag("trajectory")):
-        chosen += [i] if seen.get(name, 0) % every == 0 else []
-        seen[name] = seen.get(name, 0) + 1
-    return frames[chosen]
-
-
-def scaled(factor: float) -> Change:
-    """Scale a cell."""
-
-    def change(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-        atoms.set_cell(atoms.cell[:] * factor, scale_atoms=True)
-        return atoms
-
-    return change
-
-
-def molten(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Displace every coordinate by 0.5 Å (standard deviation)."""
-    atoms.positions += 0.5 * rng.standard_normal(atoms.positions.shape)
-    return atoms
-
-
-def interstitial(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Put another atom of the first element into the widest of 60 random places."""
-    places = rng.random((60, 3)) @ atoms.cell[:]
-    symbol = atoms.symbols[0]
-    widest = [(atoms + Atoms(symbol, [p])).get_distances(len(atoms), range(len(atoms)), mic=True).min() for p in places]
-    return atoms + Atoms(symbol, [places[int(np.argmax(widest))]])
-
-
-def vacancy(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Take out an atom, and its nearest neighbour where there are more than 20."""
-    first = int(rng.integers(len(atoms)))
-    order = np.argsort(atoms.get_distances(first, range(len(atoms)), mic=True))
-    del atoms[sorted(order[: 2 if len(atoms) > 20 else 1].tolist())]
-    return atoms
-
-
-def foreign(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Make one atom tin."""
-    atoms.symbols[int(rng.integers(len(atoms)))] = "Sn"
-    return atoms
-
-
-OUTSIDE: Mapping[str, Change] = {
-    "cell -5 %": scaled(0.95),
-    "cell -10 %": scaled(0.9),
-    "cell +5 %": scaled(1.05),
-    "cell +10 %": scaled(1.1),
-    "molten": molten,
-    "interstitial": interstitial,
-    "vacancy": vacancy,
-    "foreign element": foreign,
-}
-
-
-def outside(frames: Dataset, change: Change) -> Dataset:
-    """Return frames made of evenly spread ones of at least eight atoms."""
-    rng = np.random.default_rng(0)
-    large = [sample for sample in frames if sample.n_atoms >= 8]
-    chosen = [large[i] for i in np.unique(np.linspace(0, len(large) - 1, MADE).astype(int))]
-    return Dataset([Sample(change(s.content.copy(), rng), {}, file="made", index=i) for i, s in enumerate(chosen)])
+CASES = (
+    *(f"{s}/{m}/{turn}" for s in ("Si", "Mo") for m in ("CHGNet", "TensorNet") for turn in (*range(FOLDS), "bulk")),
+    *("SiGe/CHGNet/0", "SiGe/TensorNet/0", "GeSbTe/MACE/0", "Si/Nequix/0", "Mo/Nequix/0"),
+)
+ONE_FACTOR = "both, one factor"
+Rows = tuple[Sequence[FrameRows], Units]
 
 
 # ------------------------------------------------------------------- methods
 
 
-def posterior_forces(model: Potential, frames: Dataset, factor: Array) -> list[Array]:
-    """Return for each frame (n,) the spread of the forces of draws from the posterior of a linear last layer."""
-    draws = np.random.default_rng(0).standard_normal((MEMBERS, factor.shape[1])) @ factor.T
-    found = []
-    model.module.eval()
-    for one in encode_all(model, frames.samples):
-        batch = model.differentiable(model.collate([one]), ("forces",))
-        rows = model.features(batch)
-        slopes = [
-            torch.autograd.grad(
-                (rows @ torch.as_tensor(w, dtype=rows.dtype)).sum(), batch["positions"], retain_graph=True
-            )
-            for w in draws
-        ]
-        found.append(np.sqrt(np.square(np.stack([slope[0].numpy() for slope in slopes])).mean((0, 2))))
-    return found
-
-
-def force_methods(
-    model: Potential, uncertainty: Uncertainty, frames: Sequence[FrameRows], dataset: Dataset
-) -> dict[str, list[Array]]:
+def force_methods(uncertainty: Uncertainty, frames: Sequence[FrameRows]) -> dict[str, list[Array]]:
     """Return for each method and frame the deviations (n,), up to a scale."""
     rule = uncertainty.card.forces
     assert rule is not None
-    alone = {"distance": {"force_power": 0.0, "distance_power": 0.5}, "force": {"distance_power": 0.0}}
-    distances = [uncertainty.known.distances(frame.rows, frame.numbers) for frame in frames]
-    sizes = [np.linalg.norm(frame.forces, axis=1) for frame in frames]
-    both = list(zip(distances, sizes, strict=True))
-    return {
-        "one for all": [np.ones(len(size)) for size in sizes],
-        **{name: [rule.model_copy(update=given).std(*each) for each in both] for name, given in alone.items()},
-        "distance and force": [rule.std(*each) for each in both],
-        "LLPR draws": posterior_forces(model, dataset, uncertainty.energy_factor),
+    forms: dict[str, dict[str, float]] = {
+        "one for all": {"distance_power": 0.0, "force_power": 0.0},
+        "distance": {"force_power": 0.0},
+        "force": {"distance_power": 0.0},
+        "distance and force": {},
+        ONE_FACTOR: {},
     }
+    both = [
+        (uncertainty.known.distances(frame.rows, frame.numbers), np.linalg.norm(frame.forces, axis=1))
+        for frame in frames
+        if frame.forces is not None
+    ]
+    return {name: [rule.model_copy(update=given).std(*each) for each in both] for name, given in forms.items()}
 
 
-def energy_methods(uncertainty: Uncertainty, frames: Sequence[FrameRows]) -> dict[str, Array]:
-    """Return for each method the deviations an atom (n_frames,), up to a scale."""
+def energy_methods(uncertainty: Uncertainty, frames: Sequence[FrameRows]) -> dict[str, list[Array]]:
+    """Return for each method and frame the deviation an atom (1,), up to a scale."""
     centre, factor, n = uncertainty.energy_centre, uncertainty.energy_factor, uncertainty.card.n_frames
     distances = [uncertainty.known.distances(frame.rows, frame.numbers).mean() for frame in frames]
     return {
-        "one for all": np.ones(len(frames)),
-        "distance": np.maximum(distances, 1e-3),
-        "LLPR": np.array([posterior(frame.rows.mean(0), centre, factor, n) for frame in frames]),
+        "one for all": [np.ones(1) for _ in frames],
+        "distance": [np.array([max(one, 1e-3)]) for one in distances],
+        "LLPR": [np.array([posterior(frame.rows.mean(0), centre, factor, n)]) for frame in frames],
     }
 
 
 def gate_methods(uncertainty: Uncertainty, frames: Sequence[FrameRows]) -> dict[str, list[float]]:
-    """Return for each method the largest figure of the atoms of each frame."""
-    known, rule = uncertainty.known, uncertainty.card.forces
-    assert rule is not None
-    found: dict[str, list[float]] = {"nearest": [], "Mahalanobis": [], "deviation of forces": []}
+    """Return for each method the figure of each frame."""
+    known = uncertainty.known
+    found: dict[str, list[float]] = {"nearest": [], "Mahalanobis": [], "nearest, against the median": []}
     for frame in frames:
         distances = known.distances(frame.rows, frame.numbers)
-        means = [
-            known.rows[known.rows_of == Z].mean(0) if (known.rows_of == Z).any() else np.inf for Z in frame.numbers
-        ]
+        means = [known.rows[known.rows_of == Z].mean(0) if Z in known.numbers else np.inf for Z in frame.numbers]
         maps = [known.whitening[known.map_of[np.searchsorted(known.numbers[:-1], Z)]] for Z in frame.numbers]
         apart = [(row - known.centre) @ one - mean for row, one, mean in zip(frame.rows, maps, means, strict=True)]
         found["nearest"].append(float(distances.max()))
         found["Mahalanobis"].append(float(np.sqrt(np.square(apart).mean(1)).max()))
-        found["deviation of forces"].append(float(rule.std(distances, np.linalg.norm(frame.forces, axis=1)).max()))
+        found["nearest, against the median"].append(float(distances.max() / max(np.median(distances), 1e-6)))
     return found
 
 
-# ------------------------------------------------------------------ judgement
+# ----------------------------------------------------------------- judgement
 
 
-def judged(ratios: Sequence[Array], expected: Sequence[float], actual: Sequence[float], units: Units) -> Row:
-    """Return coverage, simulations and frames weighing alike, and the rank correlation over frames."""
-    inside = np.array([[np.mean(ratio <= bound) for bound in (1, 2)] for ratio in ratios])
-    groups = [inside[units == unit].mean(0) for unit in np.unique(units)]
-    by_group, by_frame = np.mean(groups, 0), inside.mean(0)
-    ranked = float(spearmanr(expected, actual)[0]) if np.ptp(expected) > 0 else None
-    return {
-        "one": by_group[0],
-        "two": by_group[1],
-        "one, frames": by_frame[0],
-        "two, frames": by_frame[1],
-        "rank": ranked,
-    }
+def judged(
+    set_on: tuple[Sequence[Array], Units], judged_on: tuple[Sequence[Array], Units], *, one_factor: bool = False
+) -> dict[int, list[float]]:
+    """Return of each judged simulation the parts of its errors within the standard deviation and the interval.
+
+    Parameters
+    ----------
+    set_on, judged_on
+        ``|error| / std`` of each frame and its simulation: of frames that set the bounds, and of those judged by them.
+    """
+    ratios, units = set_on
+    one, two = error_bounds(np.concatenate(ratios), np.repeat(units, [len(own) for own in ratios]))
+    if one_factor:
+        one = float(np.sqrt(one * two / 2))
+        two = 2 * one
+    inside = np.array([[np.mean(own <= bound) for bound in (one, two)] for own in judged_on[0]])
+    return {int(unit): inside[judged_on[1] == unit].mean(0).tolist() for unit in np.unique(judged_on[1])}
 
 
-def judge_forces(held: Rows, test: Rows, on_held: Mapping[str, list[Array]], on_test: Mapping[str, list[Array]]) -> Row:
-    """Scale each method on the held-out frames, and judge it on the test frames."""
+def judge(
+    methods: tuple[Mapping[str, list[Array]], Mapping[str, list[Array]]],
+    errors: tuple[list[Array], list[Array]],
+    units: tuple[Units, Units],
+) -> Row:
+    """Set each method on the first frames and judge it on the second ones.
 
-    def ratios(frames: Sequence[FrameRows], stds: Sequence[Array]) -> list[Array]:
-        return [(np.abs(f.force_errors) / s[:, None]).ravel() for f, s in zip(frames, stds, strict=True)]
-
+    Parameters
+    ----------
+    methods
+        Of each method the deviations (n,) of each frame.
+    errors
+        Of each frame (n, m), their sizes.
+    units
+        The simulation of each frame.
+    """
     rows = {}
-    actual = [float(np.sqrt(np.square(frame.force_errors).mean())) for frame in test[0]]
-    for name, stds in on_held.items():
-        own = ratios(held[0], stds)
-        scale = std_scale(np.concatenate(own), np.repeat(numbered(held[1].tolist()), [len(one) for one in own]))
-        expected = [float(np.sqrt(np.square(one).mean())) for one in on_test[name]]
-        rows[name] = judged([one / scale for one in ratios(test[0], on_test[name])], expected, actual, test[1])
+    actual = [float(np.sqrt(np.square(one).mean())) for one in errors[1]]
+    for name in methods[0]:
+        ratios = [
+            [(own / std[:, None]).ravel() for own, std in zip(of_part, method[name], strict=True)]
+            for of_part, method in zip(errors, methods, strict=True)
+        ]
+        expected = [float(np.sqrt(np.square(one).mean())) for one in methods[1][name]]
+        rows[name] = {
+            "within": judged((ratios[0], units[0]), (ratios[1], units[1]), one_factor=name == ONE_FACTOR),
+            "rank": float(spearmanr(expected, actual)[0]) if np.ptp(expected) > 0 else None,
+        }
     return rows
 
 
-def judge_energies(held: Rows, test: Rows, on_held: Mapping[str, Array], on_test: Mapping[str, Array]) -> Row:
-    """Scale each method on the held-out frames, and judge it on the test frames."""
-    rows = {}
-    errors, actual = (np.abs([frame.energy_error for frame in frames]) for frames in (held[0], test[0]))
-    for name, stds in on_held.items():
-        scale = std_scale(errors / stds, numbered(held[1].tolist()))
-        ratios = [np.array([one]) for one in actual / on_test[name] / scale]
-        rows[name] = judged(ratios, on_test[name].tolist(), actual.tolist(), test[1])
-    return rows
-
-
-def judge_gate(uncertainty: Uncertainty, test: Rows, made: Mapping[str, list[FrameRows]]) -> Row:
+def judge_gate(uncertainty: Uncertainty, inside: Sequence[FrameRows], made: Mapping[str, list[FrameRows]]) -> Row:
     """Return the area under the curve of each kind of frames outside, and how often the gate is wrong and right."""
-    inside = gate_methods(uncertainty, test[0])
+    of_inside = gate_methods(uncertainty, inside)
     found = {kind: gate_methods(uncertainty, frames) for kind, frames in made.items()}
     areas = {
         name: {
             kind: float(roc_auc_score([0] * len(own) + [1] * len(each[name]), np.minimum([*own, *each[name]], 1e9)))
             for kind, each in found.items()
         }
-        for name, own in inside.items()
+        for name, own in of_inside.items()
     }
     threshold = uncertainty.card.gate.threshold
-    above = {kind: float(np.mean(np.array(each["nearest"]) > threshold)) for kind, each in found.items()}
-    test_above = np.array(inside["nearest"]) > threshold
     return {
         "auroc": areas,
-        "caught": above,
-        "test frames outside": float(np.mean(test_above)),
+        "caught": {kind: float(np.mean(np.array(each["nearest"]) > threshold)) for kind, each in found.items()},
+        "inside above": float(np.mean(np.array(of_inside["nearest"]) > threshold)),
         "promised": 1 - uncertainty.card.gate.level,
     }
 
 
-def cost(model: Potential, uncertainty: Uncertainty, sample: Sample, frame: FrameRows) -> Row:
-    """Return seconds of a force call and of the figures, the medians of some rounds in turn."""
-    calls, figures = [], []
-    for _ in range(7):
-        began = time.perf_counter()
-        predict_samples(model, [sample])
-        middle = time.perf_counter()
-        uncertainty.estimate(frame.rows, frame.numbers, frame.forces)
-        calls.append(middle - began)
-        figures.append(time.perf_counter() - middle)
-    call, own = float(np.median(calls[1:])), float(np.median(figures[1:]))
-    return {"atoms": sample.n_atoms, "force call, s": call, "figures, s": own, "share": own / call}
+def rmse(frames: Sequence[FrameRows]) -> float:
+    """Return the root mean square error of forces, eV/Å."""
+    return float(
+        np.sqrt(np.mean(np.concatenate([f.force_errors.ravel() for f in frames if f.force_errors is not None]) ** 2))
+    )
 
 
-def case(set_name: str, model_name: str, minutes: float, seed: int) -> Row:
+def swapped(found: Unseen) -> Iterator[tuple[Rows, Rows]]:
+    """Yield frames that set the deviations and frames that are judged: one fold and the other, then in turn."""
+    first, second = (
+        ([found.held[i] for i in own], found.held_units[own])
+        for own in (np.flatnonzero(found.fold == fold) for fold in (1, 2))
+    )
+    yield first, second
+    yield second, first
+
+
+def judge_turn(found: Unseen) -> Row:
+    """Judge forces and energies of both held-out folds, each by the other."""
+    rows: dict[str, list[Row]] = {"forces": [], "energies": []}
+    for set_on, judged_on in swapped(found):
+        trained = (found.train, numbered(found.train_units.tolist()) + 10_000)
+        uncertainty = fit_on_rows(trained, set_on, "")
+        parts = (set_on, judged_on)
+        units = (set_on[1], judged_on[1])
+        of_forces = [[np.abs(f.force_errors) for f in frames] for frames, _ in parts]
+        of_energies = [[np.array([[abs(f.energy_error)]]) for f in frames] for frames, _ in parts]
+        methods = [force_methods(uncertainty, frames) for frames, _ in parts]
+        rows["forces"].append(judge((methods[0], methods[1]), (of_forces[0], of_forces[1]), units))
+        methods = [energy_methods(uncertainty, frames) for frames, _ in parts]
+        rows["energies"].append(judge((methods[0], methods[1]), (of_energies[0], of_energies[1]), units))
+    return {what: joined(own) for what, own in rows.items()}
+
+
+def joined(both: Sequence[Row]) -> Row:
+    """Return the simulations of both folds together, and the mean of the rank correlations."""
+    found = {}
+    for name in both[0]:
+        ranks = [own[name]["rank"] for own in both if own[name]["rank"] is not None]
+        within = {str(unit): parts for own in both for unit, parts in own[name]["within"].items()}
+        found[name] = {"within": within, "rank": float(np.mean(ranks)) if ranks else None}
+    return found
+
+
+def case(set_name: str, model_name: str, turn: str, kept: Path | None) -> Row:
     """Tune a model, and judge every method."""
-    frames = SETS[set_name]()
-    parts = split(frames, by="trajectory", fractions=(0.4, 0.35, 0.25), seed=seed)
-    train, validation, test = (frames[list(own)] for own in (parts.train, parts.validation, parts.test))
-    execution = Execution(seed=seed, quiet=True)
-    tuned = adapt(
-        load(MODELS[model_name]), train, validation, strategy="full", max_minutes=minutes, execution=execution
-    )
-    model = tuned.backbone
-    units = [np.array(parts.groups)[list(own)] for own in (parts.train, parts.validation, parts.test)]
-    trained = frame_rows(model, train, errors=False)
-    held, tested = (frame_rows(model, own, errors=True) for own in (validation, test))
-    of_train, of_held, of_test = np.split(
-        numbered(np.concatenate(units).tolist()), np.cumsum([len(u) for u in units])[:2]
-    )
-    uncertainty = fit_on_rows((trained, of_train), (held, of_held), "")
-    made = {kind: outside(test, change) for kind, change in OUTSIDE.items()}
-    on_made = {kind: frame_rows(model, own, errors=True) for kind, own in made.items()}
-    on_held, on_test = ((rows, of) for rows, of in ((held, of_held), (tested, of_test)))
-    of_forces = [force_methods(model, uncertainty, *each) for each in ((held, validation), (tested, test))]
-    of_energies = [energy_methods(uncertainty, each) for each in (held, tested)]
-    largest = max(range(len(test)), key=lambda i: test[i].n_atoms)
-    return {
-        "frames": [len(train), len(validation), len(test)],
-        "simulations": [len(set(own.tolist())) for own in units],
-        "steps": tuned.fit.history[-1]["step"] if tuned.fit.history else 0,
-        "forces_rmse_eV_per_A": float(np.sqrt(np.mean(np.concatenate([f.force_errors.ravel() for f in tested]) ** 2))),
-        "energy_rmse_meV_per_atom": float(1000 * np.sqrt(np.mean([f.energy_error**2 for f in tested]))),
-        "forces": judge_forces(on_held, on_test, *of_forces),
-        "energies": judge_energies(on_held, on_test, *of_energies),
-        "gate": judge_gate(uncertainty, on_test, on_made),
-        "cost": cost(model, uncertainty, test[largest], tested[largest]),
-        "card": uncertainty.card.model_dump(mode="json"),
+    found = unseen(set_name, model_name, None if turn == "bulk" else int(turn), kept)
+    bulk, others = next(swapped(found))
+    trained = (found.train, numbered(found.train_units.tolist()) + 10_000)
+    held = bulk if turn == "bulk" else others  # a model of bulk frames has no second part of them
+    uncertainty = fit_on_rows(trained, held, "")
+    facts = {
+        "frames": [len(found.train), len(found.held)],
+        "simulations": [len(np.unique(units)) for units in (found.train_units, found.held_units)],
+        "steps": found.steps,
+        "forces_rmse_eV_per_A": rmse(found.held),
+        "energy_rmse_meV_per_atom": float(1000 * np.sqrt(np.mean([f.energy_error**2 for f in found.held]))),
+        "gate": judge_gate(uncertainty, bulk[0], found.made),
+        "cost": found.cost,
     }
+    if turn != "bulk":
+        return facts | judge_turn(found)
+    kinds = {
+        "unseen bulk": list(bulk[0]),
+        "vacancies": [f for f, u in zip(*others, strict=True) if found.names[u].startswith("Vacancy")],
+        "surfaces": [f for f, u in zip(*others, strict=True) if "surface" in found.names[u]],
+    }
+    return facts | {"errors": {kind: rmse(frames) for kind, frames in kinds.items()}}
+
+
+# ------------------------------------------------------------------- report
 
 
 def main() -> None:
     """Run what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=1.5, help="of each fit")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=[f"{s}/{m}" for s in SETS for m in MODELS], help="SiGe/CHGNet ...")
+    parser.add_argument("--only", nargs="*", default=CASES, help="Si/CHGNet/0 Si/CHGNet/bulk ...")
+    parser.add_argument("--kept", type=Path, help="folder of rows of tuned models, to judge them again")
     parser.add_argument("--out", type=Path, default=RESULTS / "uncertainty.json")
     parser.add_argument("--report", action="store_true", help="only print what is there, as markdown")
     chosen = parser.parse_args()
-    results = Results(chosen.out, keys=("set", "model", "seed"))
+    results = Results(chosen.out, keys=("set", "model", "part"))
     if not chosen.report:
         prepare()
         for one in chosen.only:
-            key = dict(zip(("set", "model"), one.split("/"), strict=True)) | {"seed": chosen.seed}
+            key = dict(zip(("set", "model", "part"), one.split("/"), strict=True))
             if results.find(**key) is None:
-                results.put(key | case(key["set"], key["model"], chosen.minutes, chosen.seed) | circumstances())
+                results.put(key | case(*one.split("/"), chosen.kept) | circumstances())
     report(results.rows, chosen.report)
+
+
+def pooled(rows: Sequence[Row], what: str, name: str) -> list[str]:
+    """Return both coverages with their intervals over simulations, the simulations, and the mean rank correlation."""
+    told = [((row["set"], unit), parts) for row in rows for unit, parts in row[what][name]["within"].items()]
+    units = numbered([unit for unit, _ in told])
+    cells = []
+    for level in (0, 1):
+        found = mean_loss(np.array([parts[level] for _, parts in told]), np.ones(len(told)), units)
+        half = (found.interval[1] - found.value) if found.interval else None
+        cells.append(f"{found.value:.2f}" + ("" if half is None else f" ± {half:.2f}"))
+    ranks = [row[what][name]["rank"] for row in rows if row[what][name]["rank"] is not None]
+    return [*cells, str(len(set(units.tolist()))), number(float(np.mean(ranks)) if ranks else None)]
 
 
 def report(rows: Sequence[Row], as_markdown: bool) -> None:
     """Print the tables."""
+    turns = [row for row in rows if row["part"] != "bulk"]
+    cases = list(dict.fromkeys((row["set"], row["model"]) for row in turns))
+    groups = {", ".join(one): [row for row in turns if (row["set"], row["model"]) == one] for one in cases}
+    groups["Si and Mo, all models"] = [row for row in turns if row["set"] in ("Si", "Mo")]
     for what in ("forces", "energies"):
         lines = [
-            [f"{row['set']}, {row['model']}", name, *(number(own[key]) for key in ("one", "two", "rank"))]
-            for row in rows
-            for name, own in row[what].items()
+            [title, name, *pooled(own, what, name)] for title, own in groups.items() if own for name in own[0][what]
         ]
-        show(
-            f"Standard deviations of {what}",
-            ("", "method", "within 1", "within 2", "rank"),
-            lines,
-            as_markdown=as_markdown,
-        )
+        header = ("", "method", "within the deviation (0.68)", "within the interval (0.95)", "simulations", "rank")
+        show(f"Standard deviations and intervals of {what}", header, lines, as_markdown=as_markdown)
     lines = [
-        [f"{row['set']}, {row['model']}", name, *(number(own[kind]) for kind in OUTSIDE)]
+        [f"{row['set']}, {row['model']}, {row['part']}", name, *(number(own[kind]) for kind in OUTSIDE)]
         for row in rows
-        for name, own in (row["gate"]["auroc"] | {"caught": row["gate"]["caught"]}).items()
+        for name, own in (row["gate"]["auroc"] | {"above the bound": row["gate"]["caught"]}).items()
     ]
-    show(
-        "Area under the curve, frames outside against test frames",
-        ("", "method", *OUTSIDE),
-        lines,
-        as_markdown=as_markdown,
-    )
+    title = "Area under the curve, frames outside against unseen frames"
+    show(title, ("", "method", *OUTSIDE), lines, as_markdown=as_markdown)
+    lines = [
+        [f"{row['set']}, {row['model']}", *(number(row["errors"].get(kind), 3) for kind in row["errors"])]
+        for row in rows
+        if row["part"] == "bulk"
+    ]
+    header = ("", "unseen bulk", "vacancies", "surfaces")
+    show("Error of forces (eV/Å) of models that learned bulk frames alone", header, lines, as_markdown=as_markdown)
     lines = [
         [
-            f"{row['set']}, {row['model']}",
+            f"{row['set']}, {row['model']}, {row['part']}",
             number(row["forces_rmse_eV_per_A"], 3),
             number(row["energy_rmse_meV_per_atom"], 1),
             " / ".join(map(str, row["simulations"])),
-            number(row["gate"]["test frames outside"]),
+            number(None if row["part"] == "bulk" else row["gate"]["inside above"]),
             number(row["gate"]["promised"]),
-            number(100 * row["cost"]["share"], 1),
+            number(row["cost"] and 100 * row["cost"]["share"], 1),
         ]
         for row in rows
     ]
-    header = ("", "eV/Å", "meV/atom", "simulations", "test frames outside", "promised", "cost, % of a force call")
+    header = ("", "eV/Å", "meV/atom", "simulations", "unseen frames above", "promised", "cost, % of a force call")
     show("Cases", header, lines, as_markdown=as_markdown)
 
 

@@ -42,7 +42,7 @@ SCRIPTS = (
         "formula_speed",
         "large_table",
     ),
-    *("objective_weights", "objectives", "intervals"),
+    *("objective_weights", "objectives", "intervals", "uncertainty"),
 )
 PLACED = {
     "active.md": ("active",),

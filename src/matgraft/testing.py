@@ -329,7 +329,7 @@ class PotentialConformance:
         )
         for one, other in zip(once, twice, strict=True):
             assert other["energy_std"] == pytest.approx(2 * one["energy_std"], rel=1e-2)
-            for name in ("forces_std", "extrapolation"):
+            for name in ("forces_std", "forces_interval", "extrapolation"):
                 assert other[name] == pytest.approx(np.tile(one[name][::-1], 2), rel=1e-2), name
 
     def test_what_was_not_asked_for_is_absent(self, potential: Potential) -> None:

@@ -17,6 +17,7 @@ from matgraft.potentials.uncertainty.rows import FrameRows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import _unseen as unseen
 import uncertainty as benchmark
 
 
@@ -33,8 +34,8 @@ def rows_of(count: int, spread: float, rng: np.random.Generator) -> list[FrameRo
 
 def test_frames_outside_are_made_of_those_inside() -> None:
     frames = Dataset([Sample(bulk("Si", cubic=True, a=5.4 + 0.01 * i), {}) for i in range(9)])
-    made = {kind: benchmark.outside(frames, change) for kind, change in benchmark.OUTSIDE.items()}
-    assert {len(each) for each in made.values()} == {benchmark.MADE}
+    made = {kind: unseen.outside(frames, change) for kind, change in unseen.OUTSIDE.items()}
+    assert {len(each) for each in made.values()} == {unseen.MADE}
     first = frames[0].content
     assert made["cell -10 %"][0].content.get_volume() == pytest.approx(0.9**3 * first.get_volume())
     assert made["vacancy"][0].n_atoms == first.get_global_number_of_atoms() - 1
@@ -44,25 +45,42 @@ def test_frames_outside_are_made_of_those_inside() -> None:
     assert 0.3 < moved.std() < 0.7
 
 
+def test_frames_are_dealt_out_by_simulation_and_each_is_held_out() -> None:
+    names = [f"simulation {i // 3}" for i in range(30)] + ["Vacancy at 300 K", "Si_surface (111)"]
+    turns = np.array([list(unseen.parts(names, turn)) for turn in range(unseen.FOLDS)])
+    assert (np.sort(turns, axis=0) == np.arange(unseen.FOLDS)[:, None]).all()
+    of_bulk = list(unseen.parts(names, None))
+    assert of_bulk[30:] == [2, 2] and set(of_bulk[:30]) == {0, 1}
+    for part in (*turns.tolist(), of_bulk):
+        assert all(len(set(part[i : i + 3])) == 1 for i in range(0, 30, 3))
+
+
 def test_judgement_is_right_where_the_deviation_is_known() -> None:
     rng = np.random.default_rng(0)
-    sigma = rng.uniform(0.1, 1, 300)
-    ratios = [np.abs(rng.normal(size=60)) for _ in sigma]
-    found = benchmark.judged(ratios, sigma.tolist(), (sigma * 1.1).tolist(), np.arange(300) // 10)
-    assert (found["one"], found["two"]) == pytest.approx((0.683, 0.954), abs=0.01)
-    assert found["rank"] == pytest.approx(1)
+    parts = [([np.abs(rng.normal(size=60)) for _ in range(300)], np.arange(300) // 10) for _ in range(2)]
+    found = benchmark.judged(*parts)
+    assert np.mean(list(found.values()), axis=0) == pytest.approx((0.683, 0.954), abs=0.015)
+    assert set(found) == set(range(30))
+    tails = [([np.abs(rng.standard_t(3, size=60)) for _ in range(300)], np.arange(300) // 10) for _ in range(2)]
+    one, two = np.mean(list(benchmark.judged(*tails, one_factor=True).values()), axis=0)
+    assert one > 0.7 and two < 0.94
 
 
 def test_the_gate_tells_rows_that_are_far() -> None:
     rng = np.random.default_rng(1)
     train, held, test = (rows_of(count, 1.0, rng) for count in (60, 30, 20))
-    found = fit_on_rows((train, np.arange(60) // 6), (held, 10 + np.arange(30) // 5), "")
-    judged = benchmark.judge_gate(found, (test, np.arange(20)), {"far": rows_of(10, 30.0, rng)})
+    of_held = np.arange(30) // 5
+    found = fit_on_rows((train, np.arange(60) // 6), (held, 10 + of_held), "")
+    judged = benchmark.judge_gate(found, test, {"far": rows_of(10, 30.0, rng)})
     assert judged["auroc"]["nearest"]["far"] == judged["auroc"]["Mahalanobis"]["far"] == judged["caught"]["far"] == 1
-    assert judged["test frames outside"] <= 0.2
-    methods = {"one for all": [[np.ones(6) for _ in part] for part in (held, test)]}
-    methods["force"] = [[np.linalg.norm(frame.forces, axis=1) for frame in part] for part in (held, test)]
-    of_held, of_test = ({name: each[i] for name, each in methods.items()} for i in (0, 1))
-    forces = benchmark.judge_forces((held, np.arange(30) // 5), (test, np.arange(20)), of_held, of_test)
-    assert abs(forces["force"]["one"] - 0.683) < abs(forces["one for all"]["one"] - 0.683)
-    assert forces["force"]["rank"] > 0.6
+    assert judged["inside above"] <= 0.2
+    told = unseen.Unseen(
+        train, np.arange(60) // 6, held + test, np.concatenate([of_held, 6 + np.arange(20) // 4]),
+        np.repeat([1, 2], [30, 20]), [f"{i}" for i in range(11)], {}, 0,
+    )  # fmt: skip
+    turn = benchmark.judge_turn(told)
+    assert turn["forces"]["force"]["rank"] > 0.6 and turn["forces"]["one for all"]["rank"] is None
+    assert len(turn["forces"]["force"]["within"]) == len(turn["energies"]["LLPR"]["within"]) == 11
+    row = {"set": "Si", "model": "CHGNet"} | turn
+    one, two, simulations, _ = benchmark.pooled([row, row], "forces", "force")
+    assert simulations == "11" and "±" in one and "±" in two

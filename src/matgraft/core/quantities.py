@@ -8,8 +8,9 @@
 | magmom   | (n_atoms,)   | µB             | up positive; models predict the size   | µB         |
 
 Beside its predictions a model may say how sure it is of them (`UNCERTAINTIES`): energy_std () eV, of the whole frame;
-forces_std (n_atoms,) eV/Å, of each component of an atom's force; extrapolation (n_atoms,), above 1 where an atom's
-surroundings are unlike those that the model was trained on.
+forces_std (n_atoms,) eV/Å, of each component of an atom's force; energy_interval () eV and forces_interval (n_atoms,)
+eV/Å, half the width of the interval that holds 95.45 % of the true values; extrapolation (n_atoms,), above 1 where an
+atom's surroundings are unlike those that the model was trained on.
 
 A unit is written as text, such as ``"eV/atom"`` or ``"-kBar"``. A leading minus says that the source counts the other
 way round, as VASP does with its stress. A virial is a stress times minus the volume: ``"eV"`` (with ``of="virial"``).
@@ -84,8 +85,12 @@ POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES,
 
 ENERGY_STD = Quantity("energy_std", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True)
 FORCES_STD = Quantity("forces_std", "atom", (), "eV/Å", "eV/Å")
+ENERGY_INTERVAL = Quantity("energy_interval", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True)
+FORCES_INTERVAL = Quantity("forces_interval", "atom", (), "eV/Å", "eV/Å")
 EXTRAPOLATION = Quantity("extrapolation", "atom", (), "", "")
-UNCERTAINTIES: dict[str, Quantity] = {q.name: q for q in (ENERGY_STD, FORCES_STD, EXTRAPOLATION)}
+UNCERTAINTIES: dict[str, Quantity] = {
+    q.name: q for q in (ENERGY_STD, ENERGY_INTERVAL, FORCES_STD, FORCES_INTERVAL, EXTRAPOLATION)
+}
 """What a model says of its own predictions. Nothing of the kind is a label."""
 PREDICTED = POTENTIAL_QUANTITIES | UNCERTAINTIES
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.quantities import Array
+from matgraft.core.quantities import UNCERTAINTIES, Array
 from matgraft.verbs.given import Data, Given, parsed
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Predictions(Sequence["Atoms"]):
     """Predicted structures, in the order in which they were given: `ase.io.write` takes them.
 
     Each is an `ase.Atoms` with energy, forces and stress in a `SinglePointCalculator`. A model with an uncertainty adds
-    ``info["energy_std"]`` (eV, of the cell), ``arrays["forces_std"]`` (n,) eV/Å and ``arrays["extrapolation"]`` (n,).
+    ``info["energy_std"]`` and ``info["energy_interval"]`` (eV, of the cell), ``arrays["forces_std"]`` and
+    ``arrays["forces_interval"]`` (n,) eV/Å, and ``arrays["extrapolation"]`` (n,).
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class Predictions(Sequence["Atoms"]):
     def __repr__(self) -> str:
         """Say how many structures, by which model, and which quantities."""
         first = self.structures[0] if self.structures else None
-        sure = [name for name in ("energy_std", "forces_std", "extrapolation") if first and _has(first, name)]
+        sure = [name for name in UNCERTAINTIES if first and _has(first, name)]
         names = [*(sorted(first.calc.results) if first else ()), *sure]
         return f"Predictions({len(self)} structures by {self.model}: {', '.join(names)})"
 

@@ -121,7 +121,8 @@ class Run(Tuned):
         Parameters
         ----------
         uncertainty
-            True for energy_std, forces_std and extrapolation beside the ordinary results.
+            True for energy_std, energy_interval, forces_std, forces_interval and extrapolation beside the ordinary
+            results.
 
         Raises
         ------

@@ -8,10 +8,12 @@ import pytest
 from matgraft.core.quantities import Array
 from matgraft.core.statistics import conformal_quantile
 from matgraft.potentials.uncertainty.calibration import (
+    MOST_PARTS,
     HeldOutFrames,
     calibrate_energies,
     calibrate_forces,
     calibrate_gate,
+    error_bounds,
 )
 from matgraft.potentials.uncertainty.fit import _chosen, fit_on_rows
 from matgraft.potentials.uncertainty.known import ENOUGH, fit_known
@@ -55,6 +57,27 @@ def test_the_scale_of_energies_is_that_of_their_errors() -> None:
     assert rule is not None
     assert rule.scale / 5 == pytest.approx(0.003, rel=0.1)
     assert rule.calibration.coverage == pytest.approx((0.683, 0.954), abs=0.07)
+
+
+@pytest.mark.parametrize("groups", [6, 9, 2 * MOST_PARTS])
+@pytest.mark.parametrize("spread", [0.0, 0.7])
+def test_both_levels_hold_for_a_new_simulation_whose_errors_have_long_tails(groups: int, spread: float) -> None:
+    """Student's errors, and simulations that err by 0.5 to 2 times as much: one factor cannot give both levels."""
+    rng = np.random.default_rng(9)
+    inside = []
+    for _ in range(60):
+        size = np.exp(spread * rng.normal(size=(groups + 40, 1)))
+        errors = np.abs(size * rng.standard_t(3, size=(groups + 40, 30)))
+        bounds = error_bounds(errors[:groups].ravel(), np.repeat(np.arange(groups), 30))
+        inside.append([np.mean(errors[groups:] <= bound) for bound in bounds])
+        assert bounds[1] > 2.05 * bounds[0]
+    assert np.mean(inside, axis=0) == pytest.approx((0.683, 0.954), abs=0.03)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_bounds_of_errors_that_are_all_alike_are_these(groups: int) -> None:
+    assert error_bounds(np.full(10, 0.2), np.arange(10) % groups) == pytest.approx((0.2, 0.2))
+    assert min(error_bounds(np.zeros(10), np.arange(10) % groups)) > 0
 
 
 def test_few_simulations_are_not_called_a_calibration() -> None:

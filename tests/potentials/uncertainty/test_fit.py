@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.files import write_text
 from matgraft.core.quantities import UNCERTAINTIES
 from matgraft.core.registry import save_folder
 from matgraft.potentials.data.dataset import Dataset
@@ -53,6 +56,22 @@ def folder(chgnet: Potential, uncertainty: Uncertainty, tmp_path_factory: pytest
     return out
 
 
+def test_a_folder_of_an_earlier_version_opens_and_has_no_interval(
+    chgnet: Potential, uncertainty: Uncertainty, folder: Path, frames: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    card = json.loads((tmp_path / "model" / UNCERTAINTY.name).read_text(encoding="utf-8"))
+    card["version"] = 1
+    for rule in ("energy", "forces"):
+        del card[rule]["interval"]
+    write_text(tmp_path / "model" / UNCERTAINTY.name, json.dumps(card))
+    model = load_potential(tmp_path / "model")
+    older = Uncertainty.of(model.card, model.folder)
+    assert older.quantities == ("energy_std", "forces_std", "extrapolation")
+    (found,) = predict_samples(model, [frames[0]], uncertainty=older)
+    assert UNCERTAINTIES.keys() & found.keys() == set(older.quantities)
+
+
 def test_a_loaded_calculator_says_what_the_fit_says(
     chgnet: Potential, uncertainty: Uncertainty, folder: Path, frames: Dataset
 ) -> None:
@@ -67,8 +86,9 @@ def test_a_loaded_calculator_says_what_the_fit_says(
     for name in UNCERTAINTIES:
         assert found[name] == pytest.approx(expected[name], rel=2e-3), name
         assert atoms.calc.get_property(name, atoms) is not None
-    assert found["forces_std"].shape == found["extrapolation"].shape == (len(atoms),)
-    assert 0 < found["energy_std"] < np.inf
+    assert found["forces_std"].shape == found["forces_interval"].shape == found["extrapolation"].shape == (len(atoms),)
+    assert 0 < found["energy_std"] <= found["energy_interval"] < np.inf
+    assert (found["forces_std"] <= found["forces_interval"]).all()
     plain = frames[HALF].content.copy()
     plain.calc = PotentialCalculator(chgnet)
     assert (plain.get_forces() == found["forces"]).all()
@@ -149,7 +169,7 @@ def test_frames_without_forces_have_no_deviation_of_forces(chgnet: Potential, fr
     bare = frames.map(lambda sample: type(sample)(sample.content, {"energy": sample.labels["energy"]}, sample.tags))
     found = fit_uncertainty(chgnet, bare[:2], bare[2:4])
     assert found.card.forces is None
-    assert found.quantities == ("energy_std", "extrapolation")
+    assert found.quantities == ("energy_std", "energy_interval", "extrapolation")
     atoms = frames[0].content.copy()
     atoms.calc = PotentialCalculator(chgnet, found)
     atoms.get_forces()

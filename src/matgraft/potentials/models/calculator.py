@@ -37,8 +37,8 @@ class PotentialCalculator(Calculator):
     potential
         The model; it is put in evaluation mode by each prediction.
     uncertainty
-        Of this model. With it `results` hold energy_std (eV, of the cell), forces_std (n,) eV/Å and extrapolation (n,)
-        as well, those that could be calibrated.
+        Of this model. With it `results` hold energy_std and energy_interval (eV, of the cell), forces_std and
+        forces_interval (n,) eV/Å and extrapolation (n,) as well, those that could be calibrated.
 
     Raises
     ------

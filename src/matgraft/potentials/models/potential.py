@@ -129,7 +129,8 @@ class Potential(AtomicNetwork):
         Parameters
         ----------
         uncertainty
-            True for a tuned model's energy_std, forces_std and extrapolation beside the ordinary results.
+            True for a tuned model's energy_std, energy_interval, forces_std, forces_interval and extrapolation beside
+            the ordinary results.
 
         Raises
         ------

@@ -2,20 +2,25 @@
 
     model = load("runs/silicon")
     uncertainty = Uncertainty.of(model.card, model.folder)
-    uncertainty.estimate(rows, numbers, forces)     # energy_std, forces_std, extrapolation
+    uncertainty.estimate(rows, numbers, forces)     # energy_std, forces_std, ..., extrapolation
 
-`matgraft.potentials.uncertainty` fits it; here it is read and applied. All three figures follow from the rows of a
+`matgraft.potentials.uncertainty` fits it; here it is read and applied. All figures follow from the rows of a
 force call, so that they cost no further pass through the network.
 
 extrapolation (n,)
     The distance d_i from an atom's row to the nearest row of a training atom of its element, over the distance that
     atoms of held-out simulations keep within. Infinite for an element that no training frame has.
 forces_std (n,) eV/Å
-    Of each component: ``scale (d_i / d_0)^a (1 + |F_i|² / F_0²)^(b/2)``.
+    Of each component: ``scale (d_i / d_0)^a (1 + |F_i|² / F_0²)^(b/2)``. 68.27 % of the errors of a new simulation are
+    smaller, as of a normal distribution.
 energy_std () eV
     Of the cell of n atoms: ``n scale sqrt(1 / N + (x - x_0)' A^-1 (x - x_0))``, x the mean row of the frame: the
     posterior of a linear last layer over N training frames (Bigi, Chong, Ceriotti and Grasselli, Machine Learning:
     Science and Technology 5, 045018 (2024)).
+forces_interval (n,) eV/Å, energy_interval () eV
+    95.45 % of the errors of a new simulation are smaller. That is not twice the standard deviation: errors have longer
+    tails than a normal distribution, and each of the two has a factor of its own. Absent in folders of versions that
+    had one factor.
 
 Distances are taken after the rows are whitened: in units of the spread of the training atoms of that element.
 """
@@ -36,7 +41,14 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import ModelCard
-from matgraft.core.quantities import ENERGY_STD, EXTRAPOLATION, FORCES_STD, Array
+from matgraft.core.quantities import (
+    ENERGY_INTERVAL,
+    ENERGY_STD,
+    EXTRAPOLATION,
+    FORCES_INTERVAL,
+    FORCES_STD,
+    Array,
+)
 from matgraft.core.run_folder import RunFile
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.weights import load_arrays, refuse_infinite, refuse_other_names
@@ -57,8 +69,8 @@ class Calibration(Frozen):
     reason
         Why the figure is not calibrated; empty where it is.
     coverage
-        Part of the errors within one and two standard deviations, each simulation predicted with the scale of the
-        others; None where there are too few. Of the gate: nothing.
+        Part of the errors within the standard deviation and within the interval, each simulation predicted with the
+        factors of the others; None where there are too few. Of the gate: nothing.
     """
 
     n_groups: int
@@ -96,9 +108,16 @@ class Gate(Frozen):
 
 
 class EnergyRule(Frozen):
-    """The scale (eV an atom) of the standard deviation of an energy."""
+    """The scale (eV an atom) of the standard deviation of an energy.
+
+    Attributes
+    ----------
+    interval
+        Half the width of the interval, in standard deviations; None in folders of earlier versions.
+    """
 
     scale: float
+    interval: float | None = None
     n_frames: int
     calibration: Calibration
 
@@ -110,6 +129,8 @@ class ForceRule(Frozen):
     ----------
     scale
         eV/Å: at the typical distance, of an atom without force.
+    interval
+        As of `EnergyRule`.
     distance_power, force_power
         The powers a and b above, not negative.
     distance, force
@@ -119,6 +140,7 @@ class ForceRule(Frozen):
     """
 
     scale: float
+    interval: float | None = None
     distance_power: float
     force_power: float
     distance: float
@@ -149,7 +171,7 @@ class UncertaintyCard(Frozen):
         None where no held-out frame has such a label.
     """
 
-    version: int = 1
+    version: int = 2
     weights_sha256: str
     elements: tuple[str, ...]
     n_frames: int
@@ -227,8 +249,10 @@ class Uncertainty:
     @property
     def quantities(self) -> tuple[str, ...]:
         """Names of the figures that it gives."""
-        there = {ENERGY_STD.name: self.card.energy, FORCES_STD.name: self.card.forces, EXTRAPOLATION.name: True}
-        return tuple(name for name, rule in there.items() if rule)
+        names = ((ENERGY_STD, ENERGY_INTERVAL), (FORCES_STD, FORCES_INTERVAL))
+        rules = zip(names, (self.card.energy, self.card.forces), strict=True)
+        there = [own[: 1 if rule.interval is None else 2] for own, rule in rules if rule]
+        return tuple(quantity.name for quantity in (*(one for own in there for one in own), EXTRAPOLATION))
 
     def estimate(self, rows: Array, numbers: NDArray[Any], forces: Array | None = None) -> dict[str, Array]:
         """Return the figures of one structure.
@@ -240,7 +264,7 @@ class Uncertainty:
         numbers
             (n,) atomic numbers.
         forces
-            (n, 3) eV/Å as predicted; without them there is no forces_std.
+            (n, 3) eV/Å as predicted; without them there is neither forces_std nor forces_interval.
 
         Returns
         -------
@@ -250,11 +274,15 @@ class Uncertainty:
         rows = np.asarray(rows, dtype=float)
         distances = self.known.distances(rows, numbers)
         found = {EXTRAPOLATION.name: distances / self.card.gate.threshold}
-        if self.card.energy is not None:
+        if (energy := self.card.energy) is not None:
             strange = not np.isfinite(distances).all()
             found[ENERGY_STD.name] = np.asarray(np.inf if strange else len(rows) * self._energy_std(rows.mean(0)))
-        if self.card.forces is not None and forces is not None:
-            found[FORCES_STD.name] = self.card.forces.std(distances, np.linalg.norm(forces, axis=1))
+            if energy.interval is not None:
+                found[ENERGY_INTERVAL.name] = energy.interval * found[ENERGY_STD.name]
+        if (rule := self.card.forces) is not None and forces is not None:
+            found[FORCES_STD.name] = rule.std(distances, np.linalg.norm(forces, axis=1))
+            if rule.interval is not None:
+                found[FORCES_INTERVAL.name] = rule.interval * found[FORCES_STD.name]
         return found
 
     def _energy_std(self, mean: Array) -> float:

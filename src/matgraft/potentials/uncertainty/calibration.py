@@ -1,9 +1,12 @@
 """Scales of standard deviations and the threshold of the gate, set on simulations that were not trained on.
 
 Every simulation counts alike, whatever the number of its frames. The threshold is a conformal bound for the frames of
-a new simulation (`conformal_quantile`). Errors have longer tails than a normal distribution: the scale by which 68 % of
-them lie within one standard deviation lets too many lie beyond two. A scale is the geometric mean of this one and of
-the one by which 95 % lie within two.
+a new simulation (`conformal_quantile`).
+
+Errors have longer tails than a normal distribution: the scale by which 68 % of them lie within one standard deviation
+lets too many lie beyond two. So each level has a factor of its own (`error_bounds`). A quantile of the errors of few
+simulations is too small for a new one, since the new one may lie far from all of them. How much too small is measured:
+each simulation is held against the quantile of the others, and the factor is widened by what holds the level there.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from matgraft.potentials.uncertainty.rows import FrameRows
 
 WITHIN = (0.6827, 0.9545)
 """Parts of a normal distribution within one and two standard deviations."""
+MOST_PARTS = 10
+"""Parts into which simulations are dealt out where each is held against the others; up to so many each is its own."""
 LEVEL = 0.95
 """Part of the frames of a new simulation that shall lie inside the gate."""
 FLOOR = 0.05
@@ -91,8 +96,9 @@ def calibrate_energies(held: HeldOutFrames, centre: Array, factor: Array, n_fram
         return None
     expected = np.array([posterior(frame.rows.mean(0), centre, factor, n_frames) for frame in held.frames])
     ratios = np.abs([frame.energy_error for frame in held.frames]) / expected
-    scale = std_scale(ratios, held.groups)
-    return EnergyRule(scale=scale, n_frames=n_frames, calibration=held.calibration(ratios, held.groups))
+    one, two = error_bounds(ratios, held.groups)
+    calibration = held.calibration(ratios, held.groups)
+    return EnergyRule(scale=one, interval=two / one, n_frames=n_frames, calibration=calibration)
 
 
 def calibrate_forces(held: HeldOutFrames) -> ForceRule | None:
@@ -107,8 +113,9 @@ def calibrate_forces(held: HeldOutFrames) -> ForceRule | None:
     shape = _shape(distances, sizes, np.square(errors).mean(1), groups)
     ratios = (np.abs(errors) / shape.std(distances, sizes)[:, None]).ravel()
     of_numbers = np.repeat(groups, 3)
-    scale = shape.scale * std_scale(ratios, of_numbers)
-    return shape.model_copy(update={"scale": scale, "calibration": held.calibration(ratios, of_numbers)})
+    one, two = error_bounds(ratios, of_numbers)
+    calibration = held.calibration(ratios, of_numbers)
+    return shape.model_copy(update={"scale": shape.scale * one, "interval": two / one, "calibration": calibration})
 
 
 def _shape(distances: Array, sizes: Array, squares: Array, groups: Units) -> ForceRule:
@@ -140,18 +147,51 @@ def _shape(distances: Array, sizes: Array, squares: Array, groups: Units) -> For
     return with_powers(minimize(loss, first, method="L-BFGS-B", bounds=bounds).x)
 
 
-def std_scale(ratios: Array, groups: Units) -> float:
-    """Return what standard deviations are multiplied by, from ``|error| / std`` and the simulation of each."""
+def error_bounds(ratios: Array, groups: Units) -> tuple[float, float]:
+    """Return the bounds within which 68.27 and 95.45 % of the errors of a new simulation lie.
+
+    Parameters
+    ----------
+    ratios, groups
+        (n,) ``|error| / std`` before scaling, and the simulation of each.
+    """
+    one, two = (_new_quantile(ratios, groups, part) for part in WITHIN)
+    return one, max(one, two)
+
+
+def _new_quantile(ratios: Array, groups: Units, level: float) -> float:
+    """Return the quantile of all, widened so that it holds where each part is held against that of the others."""
+    whole = max(_quantile(ratios, groups, level), SMALLEST)
+    parts = _parts(groups)
+    if parts.max() == 0:
+        return whole
+    against = np.empty_like(ratios)
+    for part in range(parts.max() + 1):
+        own = parts == part
+        against[own] = ratios[own] / max(_quantile(ratios[~own], groups[~own], level), SMALLEST)
+    return max(whole * _quantile(against, groups, level), SMALLEST)
+
+
+def _quantile(values: Array, groups: Units, level: float) -> float:
+    """Return a quantile of values (n,) whose groups weigh alike."""
     weights = 1 / np.bincount(groups)[groups]
-    one, two = np.quantile(ratios, WITHIN, weights=weights, method="inverted_cdf")
-    return max(float(np.sqrt(one * two / 2)), SMALLEST)
+    return float(np.quantile(values, level, weights=weights, method="inverted_cdf"))
+
+
+def _parts(groups: Units) -> Units:
+    """Return (n,) the part of each row; a group lies in one part."""
+    return np.unique(groups, return_inverse=True)[1] % MOST_PARTS
 
 
 def _coverage(ratios: Array, groups: Units) -> tuple[float, float] | None:
-    """Return the part of the errors within one and two standard deviations, each simulation with the others' scale."""
-    names = np.unique(groups)
-    if len(names) <= MIN_UNITS:
+    """Return the part of the errors within both bounds, each part of the simulations with the others' bounds."""
+    if len(np.unique(groups)) <= MIN_UNITS:
         return None
-    scaled = [ratios[groups == name] / std_scale(ratios[groups != name], groups[groups != name]) for name in names]
-    one, two = (float(np.mean([np.mean(own <= bound) for own in scaled])) for bound in (1, 2))
+    inside, parts = np.empty((2, len(ratios))), _parts(groups)
+    for part in range(parts.max() + 1):
+        own = parts == part
+        bounds = error_bounds(ratios[~own], groups[~own])
+        inside[:, own] = [ratios[own] <= bound for bound in bounds]
+    weights = 1 / np.bincount(groups)[groups]
+    one, two = (float(np.average(each, weights=weights)) for each in inside)
     return one, two
