@@ -46,7 +46,6 @@ SCRIPTS = (
 )
 PLACED = {
     "active.md": ("active",),
-    "splits.md": ("held_out",),
     "suggest.md": ("suggest",),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
