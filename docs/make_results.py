@@ -46,7 +46,6 @@ SCRIPTS = (
 )
 PLACED = {
     "active.md": ("active",),
-    "suggest.md": ("suggest",),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
