@@ -283,8 +283,60 @@ def test_frames_without_a_label_are_counted_and_left_out(start: str, tmp_path: P
     run_of(recipe_of(start, rounds=1), tmp_path / "loop", toy)
     (facts,) = rounds_in(tmp_path / "loop")
     assert (facts.asked, facts.labelled, facts.failed, facts.n_learn, facts.n_audit) == (4, 3, 1, 2, 1)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_an_engine_that_labels_nothing_stops_the_loop_until_it_is_mended(
+    start: str, tmp_path: Path, broken: int
+) -> None:
+    """That all calculations of a round fail says something of the engine, and nothing of the frames."""
+    out, toy = tmp_path / "loop", Toy()
+    recipe = recipe_of(start, rounds=2)
+    if broken:
+        run_of(recipe_of(start, rounds=1), out, toy)
     toy.fails = {0, 1, 2, 3}
-    assert run_of(recipe_of(start, rounds=1), tmp_path / "none", toy).reason == "nothing to label"
+    with pytest.raises(RunError, match=f"none of the 4 chosen frames of round {broken} got a label") as caught:
+        run_of(recipe, out, toy, resume=bool(broken))
+    assert [one.found for one in caught.value.causes] == ["did not converge"]
+    assert len(rounds_in(out)) == broken and toy.calls["select begins"] == broken + 1
+    toy.fails = set()
+    ended = run_of(recipe, out, toy, resume=True)
+    assert (ended.reason, ended.dft_frames) == ("rounds", 8) and toy.calls["select begins"] == 2
+
+
+def test_an_engine_that_was_mended_computes_the_frames_that_failed(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures are in the store; without the second call the loop would read them back for ever."""
+    asked: list[bool] = []
+
+    def label(*_: Any, retry_failed: bool = False, **__: Any) -> Labelled:
+        asked.append(retry_failed)
+        failure = Failure(frame=0, where="frame 0", reason="it crashed", before=not retry_failed)
+        return Labelled(
+            engine="emt", engine_key="0", n_asked=1, n_labelled=int(retry_failed), n_from_store=0, n_computed=0,
+            failures=() if retry_failed else (failure,), theory=None, seconds=1.0, calculation_s=1.0, store="",
+        )  # fmt: skip
+
+    monkeypatch.setattr(active_stages, "label", label)
+    loop = Loop(recipe_of(start), tmp_path, Toy().stages(), lambda number, what: None, True)
+    assert active_stages.label_frames(loop, 0).n_labelled == 1 and asked == [False, True]
+
+
+def test_another_level_of_theory_than_the_training_frames_have_is_told_before_anything_is_computed(
+    start: str, tmp_path: Path
+) -> None:
+    own = bulk("Cu", cubic=True)
+    own.calc = SinglePointCalculator(own, energy=1.0, forces=np.zeros((4, 3)))
+    write_frames(tmp_path / "own.extxyz", own)
+    (tmp_path / "own.yaml").write_text("functional: PBE\ncutoff_eV: 500\n")
+    engine = {"calculator": "emt", "theory": {"functional": "LDA", "cutoff_eV": 400}}
+    recipe = recipe_of(start, train=[str(tmp_path / "own.extxyz")], engine=engine)
+    with pytest.raises(DataError, match="another level of theory") as caught:
+        active_stages.refuse_unusable_recipe(recipe)
+    assert sorted(one.found.split(":")[0] for one in caught.value.causes) == ["cutoff", "functional"]
+    same = {"calculator": "emt", "theory": {"functional": "PBE", "cutoff_eV": 500}}
+    active_stages.refuse_unusable_recipe(recipe.model_copy(update={"engine": same}))
 
 
 @pytest.fixture(scope="module")

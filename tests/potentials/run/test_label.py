@@ -370,3 +370,10 @@ def test_a_file_of_other_frames_is_not_written_over(here):
 def test_a_charge_is_one_number_however_it_is_written(here):
     done = label([a_frame(charge=1), a_frame(charge=1.0), a_frame(charge=2)], fickle(here), quiet=True)
     assert done.n_computed == 2
+
+
+def test_files_may_be_named_by_text(here):
+    (here / "engine.yaml").write_text(yaml.safe_dump({"calculator": "fickle:make", "parameters": {"side": "side.txt"}}))
+    write(here / "one.extxyz", a_frame())
+    found = label(["one.extxyz"], "engine.yaml", out="labelled.extxyz", store="kept", quiet=True)
+    assert found.n_labelled == 1 and (here / "labelled.extxyz").is_file() and (here / "kept").is_dir()

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from matgraft.core.errors import AuditError, DataError, OptionError
+from matgraft.core.errors import AuditError, DataError, OptionError, RunError
 from matgraft.core.files import remove, write_text
 from matgraft.core.locks import works_in
 from matgraft.core.options import word
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import Begun, RunFile, by_option, open_run
 from matgraft.potentials.active.labelling.fingerprint import engine_key
+from matgraft.potentials.active.labelling.labelled import Labelled
 from matgraft.potentials.active.merge import merge_labelled
 from matgraft.potentials.active.rounds import (
     AUDIT,
@@ -56,6 +57,8 @@ from matgraft.potentials.run.active_stages import STAGES, engine_of
 from matgraft.potentials.run.loop import Loop, Stage, Stages, Tell
 from matgraft.potentials.run_files import METRICS, PHYSICS, VERDICT
 
+MOST_REASONS = 5
+"""Why calculations failed, that an error lists."""
 SECONDS: RunFile[dict[str, float]] = RunFile("seconds.json", dict[str, float])
 """Of the stages of a round that ended, all sessions together."""
 
@@ -84,7 +87,7 @@ def active(
     OptionError
         If the recipe cannot be carried out.
     RunError
-        If the loop would go on with something else than it began with.
+        If the loop would go on with something else than it began with, or each calculation of a round failed.
     """
     tuned = refuse_unfit_recipe(recipe, stages)
     loop = Loop(recipe, out, stages, tell, quiet)
@@ -166,9 +169,29 @@ def _frames_of_round(loop: Loop, rounds: Sequence[RoundFacts]) -> Reason | None:
         return "nothing to label"
     if LABELLED.find(folder) is None:
         with _timed(loop, number, "label"):
-            LABELLED.write(folder, loop.stages.label(loop, number))
+            labelled = loop.stages.label(loop, number)
+            _refuse_none_labelled(loop, number, labelled)
+            LABELLED.write(folder, labelled)
     MERGED.stage(folder, lambda: merge_labelled(folder, number, rounds))
     return None if loop.recipe.train or loop.files(LEARN, number) else "nothing to label"
+
+
+def _refuse_none_labelled(loop: Loop, number: int, labelled: Labelled) -> None:
+    """Raise a RunError where each calculation of a round failed: the engine is at fault, and not the frames.
+
+    The stage counts as not done, so that the loop goes on with it when the engine is mended.
+    """
+    if labelled.n_labelled or not labelled.failures:
+        return
+    reasons = list(dict.fromkeys(one.reason for one in labelled.failures))
+    end = f"; or end it with the rounds that are done (rounds={number})" if number else ""
+    raise RunError(
+        f"none of the {labelled.n_asked} chosen frames of round {number} got a label",
+        where=f"engine {labelled.engine}",
+        causes=[RunError(reason) for reason in reasons[:MOST_REASONS]],
+        remedy=f"mend what the engine needs, and go on with the loop: these frames are computed again{end}",
+        commands=[("matgraft", "active", "--resume", loop.out)],
+    )
 
 
 def _tune(loop: Loop, number: int, tuned: Recipe) -> None:

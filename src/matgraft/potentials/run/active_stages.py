@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from matgraft.core.executor import read_executor
@@ -25,7 +26,7 @@ from matgraft.potentials.report.run import write_report
 from matgraft.potentials.run.check import CheckQuestion, check
 from matgraft.potentials.run.conduct import resume_run, tune_frames
 from matgraft.potentials.run.evaluation import evaluate_run
-from matgraft.potentials.run.label import label, like_frames
+from matgraft.potentials.run.label import label, like_frames, refuse_other_theory
 from matgraft.potentials.run.loop import Loop, Stages
 from matgraft.potentials.run.sample import SampleQuestion, sample
 from matgraft.potentials.run.select import select
@@ -66,10 +67,14 @@ def select_frames(loop: Loop, number: int, n: int) -> Selected:
 
 
 def label_frames(loop: Loop, number: int) -> Labelled:
-    """Label the chosen frames; labels are kept in the store of the loop as they come."""
+    """Label the chosen frames; labels are kept in the store of the loop as they come.
+
+    Where each of them failed before, the loop ended with that: the engine was mended, and they are computed again.
+    """
     folder, recipe = loop.folder(number), loop.recipe
     learned = [*recipe.train, *loop.files(LEARN, number - 1)]
-    return label(
+    labels = partial(
+        label,
         [folder / CHOSEN],
         engine_of(recipe),
         out=folder / LABELLED_FRAMES,
@@ -77,12 +82,18 @@ def label_frames(loop: Loop, number: int) -> Labelled:
         against=like_frames(learned) if learned else None,
         quiet=loop.quiet,
     )
+    found = labels()
+    failed_before = not found.n_labelled and all(one.before for one in found.failures)
+    return labels(retry_failed=True) if failed_before else found
 
 
 def refuse_unusable_recipe(recipe: ActiveRecipe) -> None:
-    """Refuse an engine and an executor that cannot be used, before anything is computed."""
-    refuse_no_program(settled(engine_of(recipe)))
+    """Refuse what cannot be carried out: engine, executor, and labels at another level of theory than `train` has."""
+    engine = settled(engine_of(recipe))
+    refuse_no_program(engine)
     executor_of(recipe)
+    if recipe.train:
+        refuse_other_theory(engine, like_frames(recipe.train))
 
 
 def executor_of(recipe: ActiveRecipe) -> ExecutorSettings:

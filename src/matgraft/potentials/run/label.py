@@ -61,15 +61,15 @@ from matgraft.potentials.data.reading.read import read
 
 STORE = Path("labels")
 """The folder of labels where none is named."""
-Frames = Sequence[Path] | Sequence[Atoms]
+Frames = Sequence[str | Path] | Sequence[Atoms]
 
 
 def label(
     frames: Frames,
-    engine: Engine | Path,
+    engine: Engine | str | Path,
     *,
-    out: Path | None = None,
-    store: Path | None = None,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
     against: LevelOfTheory | Dataset | None = None,
     probed: bool | None = None,
     retry_failed: bool = False,
@@ -106,8 +106,9 @@ def label(
     """
     began = time.monotonic()
     # 1. What is asked, and whether it can be done.
-    if isinstance(engine, Path):
-        engine = read_engine(engine)
+    if isinstance(engine, str | Path):
+        engine = read_engine(Path(engine))
+    out = None if out is None else Path(out)
     refuse_unusable(engine)
     engine = settled(with_whole_paths(engine, Path.cwd()))
     refuse_no_program(engine)
@@ -121,7 +122,7 @@ def label(
     # 2. What is not in the store is computed.
     key = engine_key(engine)
     jobs = [Job.of(one.atoms, engine, key) for one in asked]
-    with _open(store or STORE) as kept:
+    with _open(Path(store or STORE)) as kept:
         before = {job.key for job in jobs if kept.has(job.key)}
         failed_before = {job.key for job in jobs if kept.failure(job.key)} if not retry_failed else set()
         with _bench(kept, workers, key, data) as bench:
@@ -164,6 +165,21 @@ def like_frames(files: Sequence[str | Path]) -> Dataset:
         If a file cannot be read.
     """
     return read(list(map(str, files)), want=())
+
+
+def refuse_other_theory(engine: Engine, data: Dataset) -> None:
+    """Refuse, before there is a frame to label, an engine of another level of theory than training frames have.
+
+    Densities of the k-mesh are left out: they depend on the frames that will be labelled.
+
+    Raises
+    ------
+    DataError
+        With every difference.
+    """
+    stated = _stated(data)
+    asked = [theory_of(engine, atoms) for _, atoms in stated if atoms is not None]
+    refuse_differing(compare_theories([(one, None) for one in asked if one is not None], stated), "engine")
 
 
 def failures_file(out: Path) -> Path:

@@ -43,7 +43,7 @@ class FrameToLabel(NamedTuple):
     where: str
 
 
-def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[FrameToLabel]:
+def frames_to_label(frames: Sequence[str | Path] | Sequence[Atoms]) -> list[FrameToLabel]:
     """Return the frames of files, or those that are given.
 
     Raises
@@ -103,7 +103,7 @@ def labelled(atoms: Atoms, label: Arrays, key: str) -> Atoms:
     return made
 
 
-def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
+def refuse_out(out: Path, frames: Sequence[str | Path] | Sequence[Atoms]) -> None:
     """Refuse, before anything is computed, a file that must not be written over.
 
     Raises
