@@ -379,6 +379,14 @@ def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path, m
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("verb", "flag"), [("tune", "--mask-prob"), ("evaluate", "--lr"), ("crossval", "--swa")])
+def test_no_setting_is_named_that_the_verb_does_not_read(
+    verb: str, flag: str, matgraft: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, err = matgraft(verb, "frames.extxyz", flag, "3")
+    assert code == 2 and "No such option" in err and "key=value" not in err
+
+
 def test_backbones_are_listed(matgraft: InProcess) -> None:
     _, out, _ = matgraft("backbones", "--json")
     assert json.loads(out)["chgnet"]["installed"] is True

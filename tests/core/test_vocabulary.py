@@ -37,6 +37,15 @@ def test_no_word_is_a_key_of_ours() -> None:
         ("replay_ratio=2", "replay.weight"),
         ("energy_key=REF_energy", "keys.energy"),
         ("Valid-Fraction=0.1", "split.validation"),
+        ("swa_forces_weight=1", "fit.ema"),
+        ("element_refs={Si: -0.1}", "references.shift_eV"),
+        ("pt_head=true", "heads.foundation"),
+        ("epochs=3", "fit.epochs"),
+        ("--patience=3", "fit.patience"),
+        ("alpha=4", "strategy.alpha"),
+        ("rank=4", "strategy.rank"),
+        ("stages=[readout]", "strategy.stages"),
+        ("huber_delta=0.1", "loss.huber_delta"),
     ],
 )
 def test_a_recipe_names_its_own_word(word: str, key: str) -> None:
@@ -47,12 +56,31 @@ def test_a_recipe_names_its_own_word(word: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "key"),
-    [("alpha=0.1", "domain.strength"), ("domain.alpha=0.1", "domain.strength"), ("lr=1e-3", "network.rate")],
+    [
+        ("alpha=0.1", "domain.strength"),
+        ("domain.alpha=0.1", "domain.strength"),
+        ("lr=1e-3", "network.rate"),
+        ("epochs=9", "network.epochs"),
+        ("prompt.lr=1", "prompt.rate"),
+    ],
 )
 def test_settings_of_tables_name_theirs(word: str, key: str) -> None:
     with pytest.raises(OptionError, match="unknown key") as caught:
         make_settings(PredictorSettings, [], [word])
     assert caught.value.remedy == f"did you mean {key!r}?"
+
+
+def test_a_name_that_several_sections_have_names_each() -> None:
+    with pytest.raises(OptionError) as caught:
+        make_recipe(None, ["size=8"], verb="tune", train="a.xyz")
+    assert caught.value.remedy == "did you mean 'replay.size' or 'forgetting.size'?"
+
+
+@pytest.mark.parametrize("word", ["lambda=1", "device=cpu", "scaling=std", "temperature=300", "mask_prob=0.15"])
+def test_a_word_that_means_nothing_here_gets_no_suggestion(word: str) -> None:
+    with pytest.raises(OptionError, match="unknown key") as caught:
+        make_recipe(None, [word], verb="tune", train="a.xyz")
+    assert not caught.value.remedy
 
 
 def test_a_word_that_nobody_uses_gets_the_nearest_key() -> None:

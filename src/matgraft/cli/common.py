@@ -17,7 +17,7 @@ from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
 from matgraft.cli.logs import logged
 from matgraft.cli.options import Log
 from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
-from matgraft.cli.own import OWN
+from matgraft.cli.own import OWN, is_setting_of
 from matgraft.core.buffers import take_buffers
 from matgraft.core.errors import OptionError
 from matgraft.core.failures import failure_of
@@ -138,7 +138,9 @@ class Verb(TyperCommand):
         known = [name for one in self.get_params(ctx) for name in (*one.opts, *one.secondary_opts)]
         for word in args:
             name = word.partition("=")[0]
-            if name.startswith("--") and name not in known and (keys := keys_called(name)):
+            if not name.startswith("--") or name in known:
+                continue
+            if keys := [key for key in keys_called(name) if is_setting_of(str(ctx.info_name), key)]:
                 raise OptionError(
                     f"`matgraft {ctx.info_name}` has no option {name.lstrip('-')!r}",
                     allowed=[option for option in known if option.startswith("--") and option != "--help"],

@@ -89,3 +89,19 @@ OWN: dict[str, tuple[Read, ...]] = {
 def refuse_own(verb: str, given: dict[str, object], present: object) -> None:
     """Refuse options of a verb that are not read beside what is, or is not, present."""
     refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)
+
+
+def is_setting_of(verb: str, key: str) -> bool:
+    """Say whether a setting is one that a verb may be given."""
+    from matgraft.core.settings import keys_of
+    from matgraft.formulas.predictor.settings import PredictorSettings
+    from matgraft.formulas.pretraining.settings import PretrainSettings
+    from matgraft.potentials.recipe import READS, Recipe
+
+    tables = key in keys_of(PredictorSettings)
+    frames = key in keys_of(Recipe) or key.startswith("keys.")
+    if verb == "pretrain":
+        return key in keys_of(PretrainSettings)
+    if verb in ("crossval", "compare"):
+        return tables
+    return (verb == "tune" and tables) or (frames and any(read.matches(key) for read in READS.get(verb, ())))

@@ -135,9 +135,15 @@ class ChangedError(RunError):
     exit_code = 3
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say the known name closest to `name`, as a ready remedy (empty when nothing is close)."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+def nearest(name: str, known: Iterable[str], alike: float = 0.4) -> str:
+    """Say the known name closest to `name`, as a ready remedy (empty when nothing is close).
+
+    Parameters
+    ----------
+    alike
+        Likeness, 0 to 1, from which on a name is close.
+    """
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=alike)
     return f"did you mean {match[0]!r}?" if match else ""
 
 

@@ -12,9 +12,12 @@ from pydantic import BaseModel, ValidationError
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.texts import parse_json, parse_value, parse_yaml
 from matgraft.core.unpack import read_whole
-from matgraft.core.vocabulary import meant
+from matgraft.core.vocabulary import ending_with, keys_called, meant
 
 Settings = TypeVar("Settings", bound=BaseModel)
+ALIKE = 0.6
+"""Likeness of letters from which on a key may be a mistyped one: difflib's own."""
+_MOST_NAMED = 3
 _SHOWN = 200  # characters of an option in an error
 
 
@@ -62,15 +65,28 @@ def validated(kind: type[Settings], content: Mapping[str, object], where: str = 
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":
-            *section, last = path
-            known = _fields(kind, section)
-            deeper = [f"{name}.{inner}" for name in known for inner in _fields(kind, [*section, name])]
-            named = meant(last, keys_of(kind)) or meant(key, keys_of(kind))
-            remedy = f"did you mean {named!r}?" if named else nearest(last, known) or nearest(last, deeper)
-            raise OptionError(f"unknown key {key!r}", where=where, allowed=known, remedy=remedy) from None
+            known = _fields(kind, path[:-1])
+            raise OptionError(
+                f"unknown key {key!r}", where=where, allowed=known, remedy=_key_meant(kind, path)
+            ) from None
         if first["type"] == "missing":
             raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
         raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
+
+
+def _key_meant(kind: type[BaseModel], path: Sequence[str]) -> str:
+    """Say which key an unknown one means: a word from elsewhere, one without its section, or a mistyped one."""
+    (*section, last), everything = path, keys_of(kind)
+    known = _fields(kind, section)
+    if own := next((name for key in keys_called(last) if (name := key.rpartition(".")[2]) in known and section), ""):
+        return f"did you mean {'.'.join([*section, own])!r}?"
+    if named := meant(last, everything) or meant(".".join(path), everything):
+        return f"did you mean {named!r}?"
+    close, same = nearest(last, known, ALIKE), ending_with(last, everything)
+    if 0 < len(same) <= _MOST_NAMED and not (section and close):
+        return f"did you mean {' or '.join(map(repr, same))}?"
+    deeper = [f"{name}.{inner}" for name in known for inner in _fields(kind, [*section, name])]
+    return close or nearest(last, deeper, ALIKE)
 
 
 def keys_of(kind: type[BaseModel]) -> list[str]:

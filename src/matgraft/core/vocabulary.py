@@ -14,13 +14,16 @@ from collections.abc import Collection
 CALLED: dict[str, str] = {
     "fit.rate": "lr learning_rate max_lr initial_lr",
     "network.rate": "lr learning_rate max_lr initial_lr",
-    "fit.epochs": "max_num_epochs num_epochs n_epochs max_epochs",
+    "fit.epochs": "max_num_epochs num_epochs n_epochs max_epochs max_steps num_steps n_steps steps",
     "network.epochs": "epochs max_num_epochs num_epochs n_epochs max_epochs",
-    "fit.batch": "batch_size",
+    "fit.batch": "batch_size valid_batch_size val_batch_size",
     "network.batch": "batch_size",
-    "fit.ema": "swa start_swa ema_decay stage_two",
+    "fit.ema": "swa start_swa ema_decay stage_two start_stage_two "
+    "swa_lr swa_energy_weight swa_forces_weight swa_stress_weight swa_virials_weight",
+    "fit.hold": "decay_steps decay_alpha",
+    "fit.validate_every": "eval_interval val_interval",
     "fit.clip": "clip_grad grad_clip gradient_clip_val max_grad_norm",
-    "fit.patience": "early_stopping early_stopping_patience max_no_improve",
+    "fit.patience": "early_stop early_stopping early_stopping_patience max_no_improve",
     "fit.warmup": "warmup_steps warmup_epochs warmup_ratio",
     "fit.optimizer": "optim scheduler lr_scheduler",
     "fit.processes": "num_workers n_workers n_jobs",
@@ -33,28 +36,36 @@ CALLED: dict[str, str] = {
     "loss.l2": "weight_decay l2_reg",
     "network.weight_decay": "weight_decay l2 l2_reg",
     "mask_fraction": "mask_prob mask_ratio mlm_probability masking_ratio",
-    "domain.ramp": "gamma lambda_schedule warmup_domain",
+    "weights.masked": "mlm mlm_weight",
+    "weights.contrast": "contrastive contrastive_weight",
+    "domain.ramp": "gamma lambda_max lambda_schedule warmup_domain",
     "loss.groups": "config_type_weights",
     "keys.energy": "energy_key",
     "keys.forces": "forces_key",
     "keys.stress": "stress_key virials_key",
     "keys.magmom": "magmom_key magmoms_key",
+    "references.mode": "composition_model atom_ref atomref atom_refs",
+    "references.shift_eV": "element_refs",
     "train": "train_file train_data train_loader",
     "test": "test_file test_data test_loader",
-    "split.validation": "valid_fraction validation_fraction val_ratio val_split",
+    "split.validation": "valid_fraction validation_fraction val_ratio val_split "
+    "train_ratio valid_file val_file val_loader",
     "split.test": "test_ratio test_fraction test_size",
-    "foundation": "foundation_model pretrained pretrained_model base_model",
+    "foundation": "foundation_model pretrained pretrained_model base_model model model_name",
     "replay.size": "num_samples_pt",
     "replay.weight": "weight_pt_head weight_pt replay_ratio",
     "replay.file": "pt_train_file",
-    "heads.by": "multiheads_finetuning",
-    "strategy.stages": "freeze freeze_layers frozen_layers unfreeze_layers trainable_layers",
-    "network.stages": "freeze freeze_layers frozen_layers unfreeze_layers trainable_layers",
+    "heads.by": "multiheads_finetuning multihead multiheads",
+    "heads.foundation": "pt_head foundation_head",
+    "strategy.stages": "freeze freeze_layers freeze_params frozen "
+    "frozen_layers frozen_params unfreeze_layers trainable_layers",
+    "network.stages": "freeze freeze_layers freeze_params frozen "
+    "frozen_layers frozen_params unfreeze_layers trainable_layers",
     "strategy.rank": "lora_rank lora_r",
     "strategy.alpha": "lora_alpha",
     "strategy.decay": "layer_decay llrd",
     "seed": "random_state random_seed manual_seed",
-    "domain.strength": "alpha lambda lambd grl_lambda domain_weight mmd_weight",
+    "domain.strength": "alpha lambda lambd lambda_domain grl_alpha grl_lambda domain_weight mmd_weight",
     "domain.clip": "max_weight weight_clip",
     "network.dropout": "dropout dropout_rate",
     "encoder.dropout": "dropout dropout_rate",
@@ -80,6 +91,12 @@ def meant(word: str, known: Collection[str]) -> str:
     """
     name = _plain(word)
     return next((key for key, words in CALLED.items() if name in words.split() and _has(known, key)), "")
+
+
+def ending_with(word: str, known: Collection[str]) -> list[str]:
+    """Return the known keys of sections whose own name is the word: ``epochs`` is ``fit.epochs``."""
+    name = _plain(word)
+    return [key for key in known if "." in key and key.rpartition(".")[2] == name]
 
 
 def _plain(word: str) -> str:

@@ -392,6 +392,8 @@ def test_what_one_head_lost_is_a_reservation_of_the_whole() -> None:
     found = judge_heads(better, {"A": better, "B": reserved}, ["A", "B"])
     assert found.outcome is Outcome.RESERVED
     assert [one.text for one in found.cautions] == ["Head B: The RMSE rose."]
+    alone = judge_heads(reserved, {"A": reserved}, ["A", "foundation"])
+    assert [one.text for one in alone.cautions] == ["The RMSE rose.", "The gain is small."], "said once"
 
 
 B, N, U, M, W, S, C = (

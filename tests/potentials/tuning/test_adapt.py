@@ -265,6 +265,7 @@ def test_a_strategy_may_be_an_object(chgnet: Potential, pairs: Dataset, calls: l
     ("options", "message"),
     [
         ({"epoch": 3}, "unknown option 'epoch'\nremedy: did you mean 'epochs'"),
+        ({"lr": 1e-3}, "unknown option 'lr'\nremedy: did you mean 'rate'"),
         ({"strategy": "ful"}, "did you mean 'full'"),
         ({"strategy": Partial(["readuot"])}, "did you mean 'readout'"),
         ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no training frame .of 1. has 'kind=warm'"),

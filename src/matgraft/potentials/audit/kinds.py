@@ -42,7 +42,8 @@ NAMED: Mapping[str, str] = {
     "adsorbate": r"adsor[bp]|chemisor|physisor|(?<![a-z])ads(?![a-z])",
     "grain boundary": r"grain.?bound|(tilt|twist|twin).?bound|(?<![a-z0-9])gbs?(?![a-z])",
     "interface": r"interfac|heterostruct|heterojunction|heterointerf",
-    "transition state": r"transition.?state|saddle|reaction.?path|minimum.?energy.?path|(?<![a-z])(ci.?)?neb(?![a-z])",
+    "transition state": r"transition.?state|saddle|reaction.?path|minimum.?energy.?path|(?<![a-z])(ci.?)?neb(?![a-z])"
+    r"|(^|[\s_/])(ts|irc)($|[\s_/\d])",  # not PBE+TS, which is a dispersion
 }
 """Kind -> what tags that say what a frame is call it."""
 _PATH_TAG = re.compile(r"(ci_?)?neb(_.*)?|.*_neb|reaction_(coordinate|path)|(band|path)_image|image_(index|number|id)")

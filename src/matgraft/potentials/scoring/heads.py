@@ -76,7 +76,8 @@ def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[
     reasons = [_reason(name, one) for name, each in own for one in each.reasons if one not in whole.reasons]
     fit = [_use(name, one) for name, each in own for one in each.fit_for if one not in whole.fit_for]
     unfit = [_use(name, one) for name, each in own for one in each.not_fit_for if one not in whole.not_fit_for]
-    grave = [_caution(name, one) for name, each in own for one in each.cautions if one.damage >= Damage.HARM]
+    own_cautions = [(name, one) for name, each in own for one in each.cautions if one not in whole.cautions]
+    grave = [_caution(name, one) for name, one in own_cautions if one.damage >= Damage.HARM]
     return Verdict(
         outcome=outcome,
         against=whole.against,

@@ -10,6 +10,7 @@ from matgraft.core.errors import OptionError, nearest
 from matgraft.core.model import Encoded
 from matgraft.core.quantities import Array
 from matgraft.core.training.schedule import FitSettings
+from matgraft.core.vocabulary import keys_called
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.references import References
 from matgraft.potentials.tuning.replay import ReplaySettings
@@ -51,7 +52,9 @@ class TuneSettings:
         own = {one.name for one in fields(self)}
         for name in options:
             if name not in (known := [*own, *FitSettings.model_fields]):
-                raise OptionError(f"unknown option {name!r}", remedy=nearest(name, known))
+                called = [key.removeprefix("fit.") for key in keys_called(name) if key.startswith("fit.")]
+                remedy = f"did you mean {called[0]!r}?" if called else nearest(name, known)
+                raise OptionError(f"unknown option {name!r}", remedy=remedy)
         changed = replace(self, **{name: value for name, value in options.items() if name in own})
         fit = {name: value for name, value in options.items() if name not in own}
         return replace(changed, fit=FitSettings(**{**changed.fit.model_dump(), **fit}))
