@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from _unseen import FOLDS, OUTSIDE, Unseen, unseen
+from _unseen import FOLDS, OUTSIDE, Unseen, is_defect, unseen
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
@@ -156,6 +156,7 @@ def judge_gate(uncertainty: Uncertainty, inside: Sequence[FrameRows], made: Mapp
             for kind, each in found.items()
         }
         for name, own in of_inside.items()
+        if found
     }
     threshold = uncertainty.card.gate.threshold
     return {
@@ -217,13 +218,14 @@ def case(set_name: str, model_name: str, turn: str, kept: Path | None) -> Row:
     trained = (found.train, numbered(found.train_units.tolist()) + 10_000)
     held = bulk if turn == "bulk" else others  # a model of bulk frames has no second part of them
     uncertainty = fit_on_rows(trained, held, "")
+    learned_defects = turn != "bulk" and any(map(is_defect, found.names))  # a vacancy is then not outside
     facts = {
         "frames": [len(found.train), len(found.held)],
         "simulations": [len(np.unique(units)) for units in (found.train_units, found.held_units)],
         "steps": found.steps,
         "forces_rmse_eV_per_A": rmse(found.held),
         "energy_rmse_meV_per_atom": float(1000 * np.sqrt(np.mean([f.energy_error**2 for f in found.held]))),
-        "gate": judge_gate(uncertainty, bulk[0], found.made),
+        "gate": judge_gate(uncertainty, bulk[0], {} if learned_defects else found.made),
         "cost": found.cost,
     }
     if turn != "bulk":
@@ -283,8 +285,9 @@ def report(rows: Sequence[Row], as_markdown: bool) -> None:
         header = ("", "method", "within the deviation (0.68)", "within the interval (0.95)", "simulations", "rank")
         show(f"Standard deviations and intervals of {what}", header, lines, as_markdown=as_markdown)
     lines = [
-        [f"{row['set']}, {row['model']}, {row['part']}", name, *(number(own[kind]) for kind in OUTSIDE)]
+        [f"{row['set']}, {row['model']}", name, *(number(own[kind]) for kind in OUTSIDE)]
         for row in rows
+        if row["gate"]["caught"]
         for name, own in (row["gate"]["auroc"] | {"above the bound": row["gate"]["caught"]}).items()
     ]
     title = "Area under the curve, frames outside against unseen frames"
