@@ -35,6 +35,7 @@ from matgraft.formulas.pretraining.objectives import (
 from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
 from matgraft.formulas.pretraining.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import Tables, is_held_out, read_tables, standardised
+from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.report.pretraining import write_pretraining_report
 from matgraft.formulas.seen_labels import LABELS
 from matgraft.formulas.settings import TableRun
@@ -78,6 +79,16 @@ def test_tables_leave_excluded_rows_out_and_hold_systems_together(files):
     assert 0 < tables.held_out.sum() < len(tables.held_out)
     everything = read_tables(*files, exclude="", validation=0.2)
     assert np.isfinite(everything.targets).all()
+
+
+def test_a_formula_of_whole_numbers_comes_back_as_one(tmp_path):
+    """Its class is told by the sizes of its numbers, and the map shows it."""
+    texts = ["Co5Sm", "Cu3Au2", "Fe2Nb", "Fe2O3", "Fe0.999Ni0.001"]
+    (tmp_path / "corpus.txt").write_text("\n".join(texts))
+    tables = read_tables(tmp_path / "corpus.txt", None, exclude=None, validation=0.1)
+    found = [tables.formula(row) for row in range(len(texts))]
+    assert [one.reduced for one in found] == [parse_formula(text).reduced for text in texts]
+    assert [material_class(one) for one in found] == ["INTERMETALLIC"] * 3 + ["OXIDE", "ALLOY"]
 
 
 def test_an_empty_exclude_takes_all_rows(files):

@@ -13,6 +13,7 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.conditions import Condition, Met, by_value, refuse_unsaid, values
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.pack import pack
+from matgraft.potentials.data.phases import phases_of
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 
@@ -47,6 +48,16 @@ def test_the_temperature_is_read_from_tags_and_words() -> None:
 
 def test_temperatures_in_words_are_values_like_others() -> None:
     assert Condition.of("temperature=hot").met_by(frames({"temperature": "hot"}, {"temperature": "300"})).frames == (0,)
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NaN", "None", " ", "<NA>"])
+def test_what_a_table_writes_for_nothing_is_nothing(nothing: str) -> None:
+    """A frame made of a table's row with an empty cell says nothing, as one without the tag."""
+    data = frames(*({"temperature": one, "phase": one, "pressure": one} for one in ("300", nothing, "1500")))
+    for name in ("temperature", "phase", "pressure"):
+        assert [i for i, value in enumerate(values(data, name)) if value is None] == [1]
+        assert Condition.of(f"{name}!=300").met_by(data) == Met((2,), (1,))
+    assert phases_of(data).labels == ("300", None, "1500")
 
 
 def test_elements_and_their_shares() -> None:

@@ -212,7 +212,7 @@ class PretrainObjective:
     def _tensors(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         longest = int((self.tables.numbers[rows] > 0).sum(1).max())
         numbers = torch.from_numpy(self.tables.numbers[rows, :longest].astype(np.int64))
-        fractions = torch.from_numpy(self.tables.fractions[rows, :longest])
+        fractions = torch.from_numpy(self.tables.fractions[rows, :longest].astype(np.float32))
         return numbers.to(device), fractions.to(device), torch.from_numpy(self.tables.targets[rows]).to(device)
 
 

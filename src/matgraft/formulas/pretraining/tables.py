@@ -36,7 +36,7 @@ class Tables:
     Attributes
     ----------
     numbers, fractions
-        (n, L) elements and atomic fractions, padded with zeros.
+        (n, L) elements and atomic fractions, padded with zeros. Single precision would lose that 0.6 is 3 of 5.
     targets
         (n, n_properties) standardised, NaN where absent.
     binary
@@ -48,7 +48,7 @@ class Tables:
     """
 
     numbers: NDArray[np.uint8]
-    fractions: NDArray[np.float32]
+    fractions: NDArray[np.float64]
     targets: NDArray[np.float32]
     binary: NDArray[np.bool_]
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
     targets, binary, names = _targets(table, row_of, len(rows))
     numbers, fractions = padded(list(rows))
     held_out = np.array([is_held_out(formula.chemical_system, validation) for formula in rows])
-    return Tables(numbers.astype(np.uint8), fractions.astype(np.float32), targets, binary, names, held_out)
+    return Tables(numbers.astype(np.uint8), fractions, targets, binary, names, held_out)
 
 
 def _lines(path: Path) -> list[str]:

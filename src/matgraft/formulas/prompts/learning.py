@@ -98,7 +98,7 @@ class BankObjective:
         rows, asked = (each[chosen] for each in self.parts[part])
         longest = int(self.lengths[rows].max())
         numbers = torch.from_numpy(self.tables.numbers[rows, :longest].astype(np.int64))
-        fractions = torch.from_numpy(self.tables.fractions[rows, :longest])
+        fractions = torch.from_numpy(self.tables.fractions[rows, :longest].astype(np.float32))
         y = torch.from_numpy(self.tables.targets[rows, asked])
         questions = torch.from_numpy(asked)
         inputs = (numbers, fractions, self.classes[torch.from_numpy(rows)], questions)
@@ -153,7 +153,7 @@ def _head_scores(backbone: CompositionBackbone, objective: BankObjective) -> dic
         return {}
     parts = []
     for some in np.array_split(rows, -(-len(rows) // CHUNK)):
-        numbers, fractions = tables.numbers[some].astype(np.int64), tables.fractions[some]
+        numbers, fractions = tables.numbers[some].astype(np.int64), tables.fractions[some].astype(np.float32)
         parts.append(backbone.module(torch.from_numpy(numbers), torch.from_numpy(fractions)))
     said = torch.cat(parts)[torch.arange(len(rows)), torch.from_numpy(asked)]
     told = torch.where(objective.binary[torch.from_numpy(asked)], said.sigmoid(), said).numpy()

@@ -38,7 +38,7 @@ from matgraft.core.errors import OptionError, nearest
 from matgraft.core.quantities import STRESS
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import functional_of
-from matgraft.potentials.data.phases import phases_of
+from matgraft.potentials.data.phases import phases_of, stated
 from matgraft.potentials.data.sample import Sample
 
 Value = str | float
@@ -102,12 +102,12 @@ def values(dataset: Dataset, name: str) -> list[Value | None]:
     tags = [dict(tags) for tags in dataset.samples.tags()]
     known = {tag for own in tags for tag in own}
     if name == "temperature":
-        told = [_one(kelvins(own)) for own in tags]
-        return [_word(own.get(name)) if one is None else one for own, one in zip(tags, told, strict=True)]
+        found = [_one(kelvins(own)) for own in tags]
+        return [stated(own.get(name)) if one is None else one for own, one in zip(tags, found, strict=True)]
     if name == "pressure" and name in known:
         return [_in_gpa(own.get(name)) for own in tags]
     if name in known:
-        return [_word(own.get(name)) for own in tags]
+        return [stated(own.get(name)) for own in tags]
     if (share := _SHARE.fullmatch(name)) and share["element"] in chemical_symbols:
         Z = chemical_symbols.index(share["element"])
         return [float(np.mean(numbers == Z)) for numbers in dataset.samples.numbers()]
@@ -215,10 +215,6 @@ def _one(found: list[float]) -> float | None:
     return found[0] if len(set(found)) == 1 else None
 
 
-def _word(text: str | None) -> str | None:
-    return (text or "").strip() or None
-
-
 def _number(value: Value) -> float | None:
     """Return the number of a value such as ``1500``, ``"1500 K"`` or ``"-2.5GPa"``."""
     if isinstance(value, float):
@@ -230,7 +226,7 @@ def _number(value: Value) -> float | None:
 def _in_gpa(text: str | None) -> Value | None:
     """Return a pressure in GPa; the word itself where it is no number, or has a unit that is none of a pressure."""
     found = _QUANTITY.fullmatch(text or "")
-    return float(found[1]) * _GPA[found[2]] if found and found[2] in _GPA else _word(text)
+    return float(found[1]) * _GPA[found[2]] if found and found[2] in _GPA else stated(text)
 
 
 def _number_under(name: str, value: Value) -> float | None:

@@ -22,6 +22,7 @@ from matgraft.potentials.data.geometry import SLAB_A, vacuum
 from matgraft.potentials.data.sense import nonsense
 
 PHASE_TAGS = ("phase", "polymorph", "prototype", "structure_type", "spacegroup", "space_group", "config_type")
+_NOTHING = ("", "nan", "NaN", "NAN", "<NA>", "None", "null")
 BONDED = 1.25
 """Sum of two covalent radii, times this, within which two atoms are neighbours: 12 in fcc, 4 in diamond."""
 
@@ -43,8 +44,14 @@ def phases_of(dataset: Dataset, tag: str = "") -> Phases:
     """
     known = _tags(dataset)
     if tag := tag or next((name for name in PHASE_TAGS if name in known), ""):
-        return Phases(tuple(value.strip() or None for value in dataset.tag(tag)), f"tag {tag!r}")
+        return Phases(tuple(map(stated, dataset.tag(tag))), f"tag {tag!r}")
     return Phases(tuple(_kind(sample.content) for sample in dataset), "kind of structure and number of neighbours")
+
+
+def stated(text: str | None) -> str | None:
+    """Return what a tag says; None where it is empty, or what a table or Python writes for nothing (NaN, None)."""
+    word = (text or "").strip()
+    return None if word in _NOTHING else word
 
 
 def require_phase_tag(dataset: Dataset, tag: str) -> None:
