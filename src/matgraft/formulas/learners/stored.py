@@ -2,8 +2,8 @@
 
 A fit of hundreds of trees takes seconds, and the import of scikit-learn one more. A prediction of one formula from
 these arrays takes milliseconds. Every step is that of scikit-learn, in the same order: the
-numbers are equal to the bit. Classifiers are not stored: classes, and values of which many are
-zero, are fitted again.
+numbers are equal to the bit, but for the deviation of a process, which agrees to rounding. Classifiers are not stored:
+classes, and values of which many are zero, are fitted again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ SMALLEST = 1e-60
 """Of what is divided by."""
 CELLS = 1_000_000
 """Rows times trees that are followed at a time."""
+BLOCK = 64
+"""Rows of a triangle that are solved at a time: the rest is a product of matrices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +201,10 @@ class StoredProcess:
 
     def __call__(self, x: Array) -> Array:
         """Return (n, 99) quantiles of normal distributions."""
-        from scipy.linalg import solve_triangular
-
         length, constant, noise, centre, width = self.constants.tolist()
         near = self._kernel(((x - self.means) / self.scales) / length, constant)
         mean = near @ self.alpha
-        lower = np.zeros((len(self.alpha), len(self.alpha)), order="F")
-        lower[np.tril_indices(len(self.alpha))] = self.factor
-        left = solve_triangular(lower, near.T, lower=True, check_finite=False)
+        left = solved_lower(self.factor, near.T)
         variance = np.full(len(x), constant + noise) - np.einsum("ij,ji->i", left.T, left)
         deviation = np.sqrt(np.maximum(variance, 0.0))
         return np.asarray(centre + width * (mean[:, None] + deviation[:, None] * self.normal[None, :]))
@@ -236,3 +234,21 @@ class StoredProcess:
 
     def _diagonal(self) -> Array:
         return self.factor[np.cumsum(np.arange(1, len(self.alpha) + 1)) - 1]
+
+
+def solved_lower(factor: Array, right: Array) -> Array:
+    """Return x (n, m) of L x = right (n, m), by blocks of rows; SciPy's import would cost more than this.
+
+    Parameters
+    ----------
+    factor
+        (n (n + 1) / 2,) the lower triangle L, row by row.
+    """
+    x = np.array(right, dtype=np.float64)
+    for start in range(0, len(x), BLOCK):
+        stop = min(start + BLOCK, len(x))
+        rows = np.zeros((stop - start, stop))
+        for i in range(start, stop):
+            rows[i - start, : i + 1] = factor[i * (i + 1) // 2 : (i + 1) * (i + 2) // 2]
+        x[start:stop] = np.linalg.solve(rows[:, start:], x[start:stop] - rows[:, :start] @ x[:start])
+    return x
