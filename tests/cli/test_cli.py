@@ -341,6 +341,13 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         (["tune", "few.extxyz", "--strategy", "feature", "replay.size=9"], 2, "allowed: full, partial"),
         (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
         (["evaluate", ".", "few.extxyz"], 3, "neither a finished run nor a model folder"),
+        (
+            ["evaluate", "runs/absent", "few.extxyz"],
+            3,
+            "there is no such folder\nremedy: name the folder of",
+        ),
+        (["export", "."], 2, "matgraft export: --to is missing\nallowed: native, ase, lammps"),
+        (["check"], 2, "matgraft check: MODEL is missing\nallowed: a run, a foundation"),
         (["export", ".", "--to", "lamps", "-o", "x"], 2, "did you mean 'lammps'"),
     ],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from matgraft.__main__ import main
 from matgraft.cli import app
 from matgraft.cli.ending import ReaderGoneError, ended, prepare_streams, print_json, reader_gone
 
@@ -142,3 +143,15 @@ def test_whole_commands_on_closed_and_broken_outputs(tmp_path: Path) -> None:
     broken = subprocess.run(command, env=environment, stdout=write, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
     os.close(write)
     assert (broken.returncode, broken.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_the_end_of_a_command_walks_through_no_imported_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def finished() -> None:
+        raise SystemExit(3)
+
+    frozen: list[bool] = []
+    monkeypatch.setattr("matgraft.cli.run_command_line", finished)
+    monkeypatch.setattr("gc.freeze", lambda: frozen.append(True))
+    with pytest.raises(SystemExit):
+        main()
+    assert frozen == [True]

@@ -41,6 +41,7 @@ from matgraft.core.report.figures import empty_figure
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
+from matgraft.core.report.text import written
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 
 ODD = "<b>x</b> & [i]`|\x1b[31m"
@@ -157,3 +158,10 @@ def test_the_screen_holds_the_short_sections_and_no_sequence() -> None:
     for part in ("Verdict: better on the test, with reservations", "Energy 7.6", "Why it may mislead", "! a remark",
                  "Not fit for", "× melts (no such frame)", "0.9 to 1.1", "option: 'audit.drop=[3,17]'"):  # fmt: skip
         assert part in said, part
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (1e-9, "0"), (-4e-7, "0"), (6e-7, "0.000001"), (0.0123, "0.0123")]
+)
+def test_what_is_nothing_is_written_as_zero(value: float, text: str) -> None:
+    assert written(value) == text

@@ -8,9 +8,9 @@ import sys
 from .conftest import TunedRun
 
 HEAVY = (
-    "chgnet", "huggingface_hub", "lightning_fabric", "mace", "matgl", "matplotlib", "pandas", "parsl", "plotly", "pyarrow",
-    "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "sklearn", "torch._dynamo", "torchmetrics",
-    "matgraft.formulas.table.audit", "matgraft.formulas.table.reading",
+    "chgnet", "huggingface_hub", "lightning_fabric", "mace", "matgl", "matplotlib", "pandas", "parsl", "plotly",
+    "pyarrow", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "sklearn",
+    "torch._dynamo", "torchmetrics", "matgraft.formulas.table.audit", "matgraft.formulas.table.reading",
 )  # fmt: skip
 """None of these is needed to read a run, to ask its networks, and to print a table."""
 

@@ -91,7 +91,7 @@ def test_an_audit_in_memory_is_that_of_the_file(
         found = matgraft.audit(wrong, foundation="toy")
     assert found.findings == matgraft.audit(tmp_path / "frames.extxyz", foundation="toy").findings
     assert "elements-unseen" in found.blocking
-    assert f"{found.failed} of {len(found.findings)} looks found something" in repr(found)
+    assert f"{found.failed} of {len(found.findings)} checks failed" in repr(found)
     assert "elements-unseen failed (error)" in repr(found) and "elements-unseen" in found._repr_html_()
     assert any("elements-unseen" in one.getMessage() for one in caplog.records if one.levelno == logging.WARNING)
     allowed = matgraft.audit(wrong, foundation="toy", **{"audit.allow": list(found.blocking)})

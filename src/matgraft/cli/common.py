@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from rich.console import Console
+from typer import BadParameter
 from typer.core import TyperCommand
 
 from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
@@ -131,10 +132,10 @@ def refuse_idle_keys(verb: str, settings: BaseModel, options: list[str] | None, 
 
 
 class Verb(TyperCommand):
-    """A command that says which setting was meant by an option that it does not have."""
+    """A command that says what it lacks, and which setting was meant by an option that it does not have."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words; raises an OptionError where an unknown option is the name of a setting."""
+        """Parse the words; raises an OptionError where one is missing, or an unknown option is a setting's name."""
         known = [name for one in self.get_params(ctx) for name in (*one.opts, *one.secondary_opts)]
         for word in args:
             name = word.partition("=")[0]
@@ -146,7 +147,18 @@ class Verb(TyperCommand):
                     allowed=[option for option in known if option.startswith("--") and option != "--help"],
                     remedy=f"settings are typed as key=value, here {' or '.join(f'{key}=...' for key in keys)}",
                 )
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except BadParameter as error:
+            if error.message or error.param is None:
+                raise
+            name, wanted = error.param.opts[0], getattr(error.param, "help", "")
+            raise OptionError(
+                f"{name if name.startswith('--') else name.upper()} is missing",
+                where=f"matgraft {ctx.info_name}",
+                allowed=[wanted] if wanted else (),
+                remedy=f"`matgraft {ctx.info_name} --help` shows the whole command",
+            ) from error
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

@@ -20,7 +20,7 @@ class AuditFacts(Frozen):
     findings
         All of them.
     failed
-        How many looks found something.
+        How many checks failed.
     blocking, allowed
         Codes that block training, and codes that would but are allowed.
     """
@@ -32,12 +32,16 @@ class AuditFacts(Frozen):
     blocking: tuple[str, ...]
     allowed: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """How many checks failed, and what blocks training."""
+        blocks = f"{', '.join(self.blocking)} block{'s' * (len(self.blocking) == 1)}" if self.blocking else ""
+        return f"{self.failed} of {len(self.findings)} checks failed; {blocks or 'nothing blocks'} training"
+
     def __repr__(self) -> str:
-        """Return how many looks found something, what blocks, and each that failed on a line."""
+        """Return how many checks failed, what blocks, and each that failed on a line."""
         failed = [one for one in gravest_first(self.findings) if one.outcome == "failed"]
-        blocks = f"{', '.join(self.blocking)} block{'s' * (len(self.blocking) == 1)} training" if self.blocking else ""
-        head = f"{self.failed} of {len(self.findings)} looks found something; {blocks or 'nothing blocks'}"
-        return "\n  ".join([f"AuditFacts({head})", *map(repr, failed)])
+        return "\n  ".join([f"AuditFacts({self.summary})", *map(repr, failed)])
 
     __str__ = __repr__
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -148,3 +148,9 @@ def file_hash(path: Path, *others: Path) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def few_names(names: Sequence[str]) -> str:
+    """Return up to three names, or two and how many more there are."""
+    shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
+    return ", ".join(shown)

@@ -270,12 +270,18 @@ def model_folder(name: Path) -> Path:
     model = next(iter(holds), None)
     if model is None:
         begun = resume_commands(folder)
-        if folder.exists() and not begun:
+        if not folder.exists():
+            raise DataError(
+                "there is no such folder",
+                where=str(folder),
+                remedy="name the folder of a finished run, which `matgraft tune` names in its last lines",
+            )
+        if not begun:
             raise _no_model(folder, recognise(folder), "neither a finished run nor a model folder")
         raise DataError(
             "neither a finished run nor a model folder",
             where=str(folder),
-            remedy="finish the run" * bool(begun),
+            remedy="finish the run",
             commands=begun,
         )
     if not (model / HEADS.name).is_file():

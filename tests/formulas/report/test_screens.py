@@ -113,6 +113,21 @@ def test_no_name_of_a_strategy_is_cut(width):
     assert max(map(len, table)) <= width and any("strategy" in line and "minutes" in line for line in table)
 
 
+def test_predictions_of_one_target_fit_into_a_narrow_terminal() -> None:
+    rows = [ROW | {"formula": "NaCl", "target": "formation_energy", "lower": -2.3244, "upper": -1.8491}]
+    rows += [rows[0] | {"formula": "Ni3Al", "unlike": False, "in_training": True}]
+    rows += [rows[0] | {"formula": "SrTiO3", "unlike": False, "in_training": False}]
+    file = io.StringIO()
+    show_predictions(Console(file=file, width=72), rows)
+    lines = [" ".join(line.replace("│", " ").split()) for line in file.getvalue().splitlines()]
+    assert "NaCl formation_energy 1.25 -2.324 to -1.849 unlike it" in lines
+    assert "Ni3Al formation_energy 1.25 -2.324 to -1.849 has it" in lines
+    assert "SrTiO3 formation_energy 1.25 -2.324 to -1.849" in lines
+    assert "interval" in file.getvalue() and "probability" not in file.getvalue()
+    shown = printed(show_predictions, [ROW | {"value": "yes", "p_yes": 0.875}])
+    assert "probability" in shown and "interval" not in shown and "87.5%" in shown
+
+
 def test_of_very_many_predictions_the_first_are_shown() -> None:
     rows = [ROW | {"formula": f"Al{i}O"} for i in range(1, MOST_SHOWN + 3)]
     said = printed(show_predictions, rows)

@@ -78,10 +78,11 @@ def test_scores_are_given_with_and_without_a_label():
     assert (
         "3 of 5 rows" in said
         and "gap 2" in said
-        and "weighted mae 0.225 with a label; weighted mae 3.5 without" in said
+        and "weighted mean absolute error 0.225 with a label; weighted mean absolute error 3.5 without" in said
     )
     alike = pretraining_sentence(pretraining_facts(known, Examples(formulas, y, weights=np.full(5, 2.0)), held))
-    assert "mae 0.2 with a label; mae 3 without any" in alike and "weighted" not in alike
+    assert "mean absolute error 0.2 with a label; mean absolute error 3 without any" in alike
+    assert "weighted" not in alike
     none = pretraining_facts(known, Examples(parsed("LiF", "CaO"), y[:2]), held.take(np.array([3, 4])))
     assert "No formula had a computed label" in pretraining_sentence(none)
 

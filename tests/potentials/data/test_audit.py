@@ -374,6 +374,23 @@ def test_stated_theories_that_differ(mo):
     assert finding.actions[1].drop == finding.frames
 
 
+def test_levels_with_one_description_are_counted_behind_it_once(mo):
+    """Meshes that no description tells: the values shown first are those that differ."""
+    meshes = {20: (4, 4, 4), 21: (8, 8, 8)}
+    pbe = LevelOfTheory(code="VASP", functional="PBE", cutoff_eV=520.0)
+    strained = [mo.frames[0].content.copy() for _ in range(22)]
+    for i, atoms in enumerate(strained):
+        atoms.set_cell(atoms.cell[:] * (1 + i / 1000), scale_atoms=True)
+    samples = [
+        Sample(atoms, {"energy": 0.0}, theory=pbe.model_copy(update={"kpoints": meshes.get(i, (2, 2, 2))}))
+        for i, atoms in enumerate(strained)
+    ]
+    finding = next(one for one in run_looks(Dataset(samples), None) if one.code == "theory-stated")
+    assert finding.blocks and finding.evidence.count("520 eV cutoff") == 1
+    assert "3 levels of theory: PBE, VASP, 520 eV cutoff (20 frames, 1 frame, 1 frame); they differ" in finding.evidence
+    assert all(mesh in finding.evidence for mesh in ("2 x 2 x 2", "4 x 4 x 4", "8 x 8 x 8"))
+
+
 def test_stated_theories_that_agree(mo):
     pbe = LevelOfTheory(code="VASP", functional="PBE")
     finding = findings(mo, stated(mo.frames, lambda s: pbe if s.index % 2 else None))["theory-stated"]

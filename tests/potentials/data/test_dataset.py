@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,3 +174,8 @@ def test_the_summary_answers_the_first_questions() -> None:
     text = repr(NINE)
     for part in ("9 frames, 13 atoms", "energy 9, forces 6", "5 trajectories", "f.xyz", "Si (5)", "GeSi (4)"):
         assert part in text
+
+
+def test_the_summary_of_a_folder_of_many_files_stays_short() -> None:
+    many = Dataset(tuple(replace(NINE[0], file=f"run-{i:02d}/vasprun.xml") for i in range(74)))
+    assert repr(many).endswith("from:     run-00/vasprun.xml, run-01/vasprun.xml, and 72 more")

@@ -107,7 +107,7 @@ def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_fo
 @pytest.mark.parametrize(
     ("verb", "on_screen", "in_json"),
     [
-        ("audit", "2 of 4 looks found something, 0 block(s) training, 1 would and are allowed",
+        ("audit", "2 of 4 checks failed; nothing blocks training; allowed by you: non-finite",
          {"failed": 2, "blocking": [], "allowed": ["non-finite"], "notes": ["energies as total"]}),
         ("tune", "moved far: the tuned model differs by",
          {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),

@@ -293,7 +293,7 @@ def test_the_screen_says_what_the_json_says_and_a_page_is_kept(models: dict[str,
         (["predict", "chgnet", "bare.extxyz", "-o", "x.csv"], 2, "*.extxyz, *.xyz, *.parquet"),
         (["predict", "chgnet", "bare.extxyz", "--formula", "f"], 2, "--formula is not read"),
         (["predict", "chgnet", "bare.extxyz", "want=[energy]"], 2, "want is not read by `matgraft predict`"),
-        (["predict", "chgnet"], 2, "Missing argument"),
+        (["predict", "chgnet"], 2, "WHAT is missing\nallowed: formulas, or tables"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(

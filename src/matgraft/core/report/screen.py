@@ -141,14 +141,13 @@ def show_audit(screen: Console, facts: AuditFacts) -> None:
     }
     failed = by_outcome.pop("failed")
     codes = [(outcome, ", ".join(one.code for one in found)) for outcome, found in by_outcome.items() if found]
-    allowed = f", {len(facts.allowed)} would and are allowed" if facts.allowed else ""
-    looks = f"{facts.failed} of {len(facts.findings)} looks found something, {len(facts.blocking)} block(s) training"
+    allowed = f"; allowed by you: {', '.join(facts.allowed)}" if facts.allowed else ""
     blocks: list[doc.Block] = [
         doc.Text(facts.data),
         doc.Bullets(facts.notes),
         doc.FindingList(gravest_first(failed)),
         doc.Pairs(codes),
-        doc.Text(f"{looks}{allowed}."),
+        doc.Text(f"{facts.summary}{allowed}."),
     ]
     show_blocks(screen, blocks)
 

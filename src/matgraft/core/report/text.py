@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 
 ABSENT = "–"
+NOTHING = 5e-7
+"""Below it six decimals are zeros."""
 
 
 def cleaned(text: str) -> str:
@@ -32,6 +34,8 @@ def written(value: float | None, places: int | None = None) -> str:
         return ABSENT
     if not math.isfinite(value):
         return str(value)
+    if places is None and abs(value) < NOTHING:
+        return "0"
     return f"{value:,.{decimals([value]) if places is None else places}f}"
 
 

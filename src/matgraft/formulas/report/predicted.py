@@ -22,11 +22,12 @@ MOST_SHOWN = 1000
 
 def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
     """Print a line a formula and target, of the first thousand."""
-    shown = Table("formula", "target", "value", "interval or probability", "")
-    for row in rows[:MOST_SHOWN]:
-        likely = row.get(f"p_{row['value']}")
-        sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
-        place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
+    likely = [row.get(f"p_{row['value']}") for row in rows[:MOST_SHOWN]]
+    kinds = ["interval"] * (None in likely) + ["probability"] * any(one is not None for one in likely)
+    shown = Table("formula", "target", "value", " or ".join(kinds), "training set")
+    for row, p in zip(rows, likely, strict=False):
+        sure = f"{said(row['lower'])} to {said(row['upper'])}" if p is None else f"{p:.1%}"
+        place = "unlike it" if row["unlike"] else "has it" if row.get("in_training") else ""
         shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
     show_grid(screen, shown)
     if (more := len(rows) - MOST_SHOWN) > 0:

@@ -15,7 +15,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.predictor.facts import BaselineComparison, HeldLosses
 from matgraft.formulas.predictor.prediction import Prediction
-from matgraft.formulas.scoring.metrics import scores_of
+from matgraft.formulas.scoring.metrics import SCORES, scores_of
 from matgraft.formulas.seen_labels import SeenLabels
 
 MOST = 3
@@ -96,9 +96,9 @@ def pretraining_sentence(facts: PretrainingFacts | None) -> str:
 
 
 def _figures(facts: PretrainingFacts, part: Part) -> str:
-    """Return ``mae 0.09 with a label`` or ``weighted mae ...``, and what the baseline has there."""
+    """Return ``mean absolute error 0.09 with a label`` or ``weighted ...``, and what the baseline has there."""
     scores, compared = facts.scores[part], facts.compared.get(part)
     name = "mae" if "mae" in scores else "balanced_accuracy"
     against = f" ({compared.name} {compared.score:.4g})" if compared and name == "mae" else ""
     weighted = "weighted " if facts.weighted else ""
-    return f"{weighted}{name} {scores[name]:.4g} {PARTS[part]}{against}"
+    return f"{weighted}{SCORES[name]} {scores[name]:.4g} {PARTS[part]}{against}"

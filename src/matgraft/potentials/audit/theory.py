@@ -100,8 +100,11 @@ def _sentences(
 ) -> Iterator[str]:
     """Say which levels there are, in what they differ, and which frames belong to none."""
     samples = evidence.dataset.samples
+    counts: dict[str, list[str]] = defaultdict(list)
     for frames in sorted(ranked, key=len, reverse=True):
-        yield f"{_describe(samples[frames[0]])} ({count(len(frames))})"
+        counts[_describe(samples[frames[0]])].append(count(len(frames)))
+    for description, same in counts.items():  # levels whose difference is only among the contested fields
+        yield f"{description} ({', '.join(same)})"
     if levels.contested:
         named = (f"{name} ({_few(values)})" for name, values in levels.contested.items())
         yield f"they differ in {', '.join(named)}"

@@ -14,7 +14,7 @@ from typing import overload
 
 import numpy as np
 
-from matgraft.core.provenance import Provenance
+from matgraft.core.provenance import Provenance, few_names
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.sample import Sample
@@ -98,7 +98,7 @@ class Dataset(Sequence[Sample]):
         atoms = sum(sample.n_atoms for sample in self.samples)
         labels = ", ".join(f"{name} {self.count(name)}" for name in self.quantities()) or "none"
         groups = len(set(self.tag("trajectory")) - {""})
-        files = ", ".join(sorted({sample.file for sample in self.samples if sample.file})) or "memory"
+        files = few_names(sorted({sample.file for sample in self.samples if sample.file})) or "memory"
         return (
             f"Dataset: {len(self)} frames, {atoms} atoms\n  formulas: {shown}{more}\n  labels:   {labels}\n"
             f"  groups:   {groups} trajectories named\n  from:     {files}"

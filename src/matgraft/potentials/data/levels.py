@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.reading.theory_fields import (
@@ -53,8 +53,8 @@ class Levels:
 
     @property
     def contested(self) -> dict[str, list[str]]:
-        """Field -> the values that contradict each other, as text."""
-        return {name: list(dict.fromkeys(map(str, values))) for name, values in self._classes.items()}
+        """Field -> the values that contradict each other, as text: first those of which each contradicts the others."""
+        return {name: list(dict.fromkeys(map(str, _one_of_each(values)))) for name, values in self._classes.items()}
 
     def __call__(self, sample: Sample) -> int | None:
         """Return the number of the sample's level, None where it states too little."""
@@ -115,6 +115,12 @@ def _contested(distinct: Iterable[_Distinct]) -> dict[str, dict[Value, int]]:
             values[name][value] = None
     numbers = {name: dict(zip(found, classes(list(found)), strict=True)) for name, found in values.items()}
     return {name: found for name, found in numbers.items() if any(found.values())}
+
+
+def _one_of_each(classes: Mapping[Value, int]) -> list[Value]:
+    """Return all values, with the first of each class in front."""
+    first = {number: value for value, number in reversed(classes.items())}
+    return list(dict.fromkeys([*(first[number] for number in sorted(first)), *classes]))
 
 
 def _levels(distinct: Sequence[_Stated]) -> dict[_Stated, int | None]:

@@ -202,9 +202,9 @@ def needs_of(recipe: Recipe, covered: Coverage, train: Dataset) -> Needs:
 
 
 def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None) -> tuple[Finding, ...]:
-    """Look at the frames without a foundation, and tell what was found at once."""
+    """Look at the frames without a foundation, and tell what was found; what blocks is told at the end."""
     first = look_first(recipe, train, test)
-    if tell is not None:
+    if tell is not None and not blocking(first, recipe.audit.allow):
         tell(first)
     return first
 

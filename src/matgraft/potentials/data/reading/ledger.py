@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matgraft.core.provenance import Provenance, SourceFile
+from matgraft.core.provenance import Provenance, SourceFile, few_names
 from matgraft.potentials.data.reading.keys import Choices, fitting, present
 from matgraft.potentials.data.reading.raw import RawFrame
 
@@ -41,9 +40,3 @@ class Ledger:
         """Return the files, and each note once with the files that it is on."""
         notes = tuple(f"{few_names(names)}: {text}" for text, names in self.notes.items())
         return Provenance(files=tuple(self.files), notes=notes)
-
-
-def few_names(names: Sequence[str]) -> str:
-    """Return up to three names, or two and how many more there are."""
-    shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
-    return ", ".join(shown)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Unpack
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.provenance import LevelOfTheory, Provenance
+from matgraft.core.provenance import LevelOfTheory, Provenance, few_names
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.keys import WANT, Choices, Reading
-from matgraft.potentials.data.reading.ledger import Ledger, few_names
+from matgraft.potentials.data.reading.ledger import Ledger
 from matgraft.potentials.data.reading.opening import all_broken, leaving_out, naming_file, raw_file, raw_files
 from matgraft.potentials.data.reading.samples import samples_of
 from matgraft.potentials.data.reading.sources import Source, locate
