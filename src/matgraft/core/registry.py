@@ -151,7 +151,7 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     OptionError
         If the name is unknown; the nearest one is named.
     DataError
-        If a folder holds no model, or a file is another than the backbone opens; it says what it is.
+        If a folder is not there or holds no model, or a file is another than the backbone opens; it says what it is.
     ExtraError
         If the vendor's package is not installed.
     """
@@ -161,6 +161,8 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     backbone, _, which = str(name).partition(":")
     if backbone not in rows and Path(name).is_file():
         raise _no_model(Path(name), recognise(Path(name)), "its backbone is not named")
+    if backbone not in rows and "/" in str(name):
+        raise _no_folder(part_head(name)[0])
     row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
         raise _missing(row, rows)
@@ -174,6 +176,14 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     if row.any_name and Path(which).name == which:
         return lambda: _adapter(row).shipped(which)  # type: ignore[attr-defined]
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
+
+
+def _no_folder(folder: Path) -> DataError:
+    return DataError(
+        "there is no such folder",
+        where=str(folder),
+        remedy="name the folder of a finished run, which `matgraft tune` names in its last lines",
+    )
 
 
 def _missing(row: BackboneRow, rows: Rows) -> ExtraError:
@@ -271,11 +281,7 @@ def model_folder(name: Path) -> Path:
     if model is None:
         begun = resume_commands(folder)
         if not folder.exists():
-            raise DataError(
-                "there is no such folder",
-                where=str(folder),
-                remedy="name the folder of a finished run, which `matgraft tune` names in its last lines",
-            )
+            raise _no_folder(folder)
         if not begun:
             raise _no_model(folder, recognise(folder), "neither a finished run nor a model folder")
         raise DataError(
