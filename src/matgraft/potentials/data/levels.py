@@ -119,7 +119,7 @@ def _contested(distinct: Iterable[_Distinct]) -> dict[str, dict[Value, int]]:
 
 def _one_of_each(classes: Mapping[Value, int]) -> list[Value]:
     """Return all values, with the first of each class in front."""
-    first = {number: value for value, number in reversed(classes.items())}
+    first = {number: value for value, number in reversed(list(classes.items()))}
     return list(dict.fromkeys([*(first[number] for number in sorted(first)), *classes]))
 
 
