@@ -6,18 +6,18 @@
 
 From each table a tenth of the formulas or more are held out; of the rest 32, 64, ... are drawn, the same rows for each
 strategy, and every draw holds out other formulas. Errors are means of the absolute error over the draws, with the
-standard error of that mean; minutes are those of one fit on one core.
+standard error of that mean; minutes are CPU minutes of one fit.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from learning_curves import TABLES
+from measured_tables import cpu_seconds
 
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.compare import UNTRAINED, USUAL
@@ -36,7 +36,7 @@ STRATEGIES = (*USUAL, "auto")
 def of_draw(
     table: FormulaTable, size: int, draw: int, encoder: CompositionBackbone, network: NetworkSettings
 ) -> dict[str, tuple[float, float]]:
-    """Return each strategy's mean absolute error and seconds of one draw."""
+    """Return each strategy's mean absolute error and CPU seconds of one draw."""
     rng = np.random.default_rng(1000 * size + draw)
     groups = np.array(table.grouped("formula"))
     names = rng.permutation(np.unique(groups))
@@ -45,20 +45,20 @@ def of_draw(
     train, test = rng.permutation(np.flatnonzero(~held))[:size], np.flatnonzero(held)[:500]
     found = {}
     for name in STRATEGIES:
-        began = time.monotonic()
+        began = cpu_seconds()
         strategy = "full" if name == UNTRAINED else name
         fitting = network if strategy in ("full", "partial") else NetworkSettings()
         settings = PredictorSettings(strategy=strategy, seed=draw, network=fitting)
         backbone = encoder.untrained(draw) if name == UNTRAINED else encoder
         predictor = fit_predictor(table.examples().take(train), backbone, settings)
-        seconds = time.monotonic() - began
+        seconds = cpu_seconds() - began
         predicted = predictor.predict([table.formulas[i] for i in test]).value
         found[name] = float(np.abs(predicted - table.values[test]).mean()), seconds
     return found
 
 
 def scored(table: FormulaTable, size: int, draws: int, encoder: CompositionBackbone, network: NetworkSettings) -> Row:
-    """Return each strategy's mean error over some draws, its standard error, and the minutes of a fit."""
+    """Return each strategy's mean error over some draws, its standard error, and the CPU minutes of a fit."""
 
     def work(draw: int) -> dict[str, tuple[float, float]]:
         return of_draw(table, size, draw, encoder, network)
@@ -101,14 +101,13 @@ def main() -> None:
 
 
 def report(rows: list[Row], as_markdown: bool) -> None:
-    """Print a table for each data set: errors, and the minutes of a fit."""
+    """Print a table for each data set: errors, and the CPU minutes of a fit."""
     for name in TABLES:
         own = sorted((row for row in rows if row["table"] == name), key=lambda row: row["labels"])
         lines = [[str(row["labels"]), *(_cell(row, one) for one in STRATEGIES)] for row in own]
         if lines:
-            show(
-                f"{name}: error ± its standard error (minutes)", ("labels", *STRATEGIES), lines, as_markdown=as_markdown
-            )
+            title = f"{name}: error ± its standard error (CPU minutes)"
+            show(title, ("labels", *STRATEGIES), lines, as_markdown=as_markdown)
 
 
 def _cell(row: Row, name: str) -> str:
