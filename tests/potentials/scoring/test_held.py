@@ -99,6 +99,13 @@ def test_a_value_of_a_tag_that_became_worse_is_named_in_the_verdict() -> None:
     assert any(one.text.startswith("Worse on phase 'melt' (12 frames)") for one in found.reasons)
 
 
+def test_a_value_that_all_scored_frames_have_is_not_named_again() -> None:
+    scores = scored(0.4, 1.0, tags=[{"temperature": "1500"}] * 24)
+    scores.by_tag["temperature"]["test"]["1500"]["forces_rmse_eV_per_A"] = 7.5
+    found = verdict(scores)
+    assert "1500" not in " ".join([one.text for one in found.reasons] + [one.use for one in found.not_fit_for])
+
+
 def test_frames_beside_a_condition_have_rows_of_their_own() -> None:
     outside = scored(0.4, 1.0, tags=[{"temperature": "1500"}] * 24)
     inside = scored(0.1, 1.0, tags=[{"temperature": "300"}] * 12 + [{"temperature": "900"}] * 12)

@@ -391,9 +391,13 @@ class _WorseType:
 
 
 def _worse_types(scores: Scores) -> Iterator[_WorseType]:
-    """Name the kinds of frames whose RMSE rose or is not finite; no interval stands behind these."""
+    """Name the kinds of frames whose RMSE rose or is not finite; no interval stands behind these.
+
+    A value of another tag that all scored frames have says what the figures of all say, and is left out.
+    """
+    every = scores.test.get("n_frames")
     for tag, tables in scores.tables.items():
-        yield from _worse_rows(tag, tables)
+        yield from (one for one in _worse_rows(tag, tables) if tag == "config_type" or one.n_frames != every)
 
 
 def _worse_rows(tag: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -> Iterator[_WorseType]:
