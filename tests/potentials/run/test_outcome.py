@@ -23,7 +23,7 @@ def shift(mode: Literal["refit", "keep"], **energies: float) -> ReferenceShift:
 def test_a_fit_without_a_better_step_is_a_caution(trained: int, best_step: int, said: bool) -> None:
     fit = SimpleNamespace(best_step=best_step)
     adapted: Any = SimpleNamespace(trained=trained, fit=fit, references=shift("refit", Si=-1.0))
-    found = _of_fit(adapted)
+    found = _of_fit(adapted, "the foundation")
     assert [one.text.startswith("No step of the fit lowered the validation loss") for one in found] == [True] * said
 
 
@@ -42,5 +42,6 @@ def test_a_fit_without_a_better_step_is_a_caution(trained: int, best_step: int, 
 )
 def test_the_caution_names_the_model_that_was_given_back(references: References, start: str) -> None:
     adapted: Any = SimpleNamespace(trained=7, fit=SimpleNamespace(best_step=0), references=references)
-    (said,) = _of_fit(adapted)
-    assert f"the model is the foundation {start}." in said.text
+    for baseline in ("the foundation", "the cheap method"):
+        (said,) = _of_fit(adapted, baseline)
+        assert f"the model is {baseline} {start}." in said.text

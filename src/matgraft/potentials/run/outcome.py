@@ -272,7 +272,7 @@ def judge(
         scores,
         audit=audit.findings,
         checks=checks.findings,
-        cautions=[*_of_fit(adapted), *parts.split.warnings, *needs.cautions],
+        cautions=[*_of_fit(adapted, scores.named("untuned")), *parts.split.warnings, *needs.cautions],
         missing=needs.missing,
         trained=trained,
         chosen=chosen,
@@ -282,8 +282,8 @@ def judge(
     return judge_heads(whole, {name: verdict(one, trained=trained) for name, one in scores.heads.items()}, names)
 
 
-def _of_fit(adapted: TunedPotential) -> list[Caution]:
-    """Say where a fit gave its starting weights back."""
+def _of_fit(adapted: TunedPotential, baseline: str) -> list[Caution]:
+    """Say where a fit gave its starting weights back; a correction of zero leaves the cheap method."""
     if not adapted.trained or adapted.fit.best_step:
         return []
     start = "with shifted reference energies" if _is_shifted(adapted.references) else "as it came"
@@ -291,7 +291,7 @@ def _of_fit(adapted: TunedPotential) -> list[Caution]:
         Caution(
             code="no-step-better",
             damage=Damage.DOUBT,
-            text=f"No step of the fit lowered the validation loss: the model is the foundation {start}.",
+            text=f"No step of the fit lowered the validation loss: the model is {baseline} {start}.",
             remedy="a smaller fit.rate, more minutes or a strategy that trains more of the model may help",
         )
     ]
