@@ -9,8 +9,9 @@ examples/data/sige/make_frames.py, and tunes anew in each round. The one loop se
 random from the same kind of pool. Both have the same seeds, structures and numbers of frames and of epochs, and share a
 store of labels.
 
-Scored: the frames that each loop has drawn at random from what it sampled; and the embedded frames of
-examples/data/sige, which were made by other means and labelled with the same settings. Those are the same for both.
+Scored: the frames that each loop has drawn at random from what it sampled ("sampled"; those of the two loops differ, so
+that their errors cannot be compared); the frames that either loop has drawn ("both"); and the embedded frames of
+examples/data/sige, which were made by other means and labelled with the same settings.
 
 A loop that was killed goes on when the command is typed again; rows are written for the rounds of each loop that ends.
 """
@@ -28,7 +29,7 @@ from ase.io import write
 from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
 from pydantic import JsonValue
 
-from matgraft.potentials.active.rounds import Errors, RoundFacts, round_folder, rounds_in
+from matgraft.potentials.active.rounds import AUDIT, Errors, RoundFacts, round_folder, rounds_in
 from matgraft.potentials.active.settings import SAVED, ActiveRecipe
 from matgraft.potentials.run import evaluate_run
 from matgraft.potentials.run.active import active
@@ -41,6 +42,8 @@ METHODS: Mapping[str, dict[str, JsonValue]] = {
     "chosen": {},
     "at random": {"diversity": "random", "low": 0.0, "high": 1e9},
 }
+"""Settings of the selection. Limits of a walker and gaps in time, which spread frames too, are the same for both: they
+decide which frames are scored on."""
 EMBEDDED = [HERE.parent / "examples" / "data" / "sige" / name for name in ("frames.extxyz", "test.extxyz")]
 PSEUDOPOTENTIALS = {"Si": "Si.pbe-nl-rrkjus_psl.1.0.0.UPF", "Ge": "Ge.pbe-kjpaw.UPF"}
 LATTICE = {"Si": 5.47, "Ge": 5.76}
@@ -109,12 +112,34 @@ def recipe(chosen: argparse.Namespace, model: str, method: str, seed: int) -> Ac
 
 def loop_rows(chosen: argparse.Namespace, model: str, method: str, seed: int) -> list[Row]:
     """Conduct a loop, or go on with it, and return a row a round."""
-    out = chosen.work / f"{model}-{method.replace(' ', '-')}-{seed}"
+    out = folder_of(chosen.work, model, method, seed)
     asked = recipe(chosen, model, method, seed)
     active(
         asked, out, resume=(out / SAVED).is_file(), tell=lambda n, what: print(f"{out.name} {n}: {what}", flush=True)
     )
     return [row_of(out, one) for one in rounds_in(out)]
+
+
+def folder_of(work: Path, model: str, method: str, seed: int) -> Path:
+    """Return the folder of a loop."""
+    return work / f"{model}-{method.replace(' ', '-')}-{seed}"
+
+
+def score_both(chosen: argparse.Namespace, results: Results, seed: int) -> None:
+    """Score the models of both loops of a seed on the frames that either has drawn to score on."""
+    loops = {method: folder_of(chosen.work, chosen.model, method, seed) for method in METHODS}
+    ended = {method: rounds_in(out) for method, out in loops.items()}
+    if not all(ended.values()):
+        return
+    named = (round_folder(loops[method], one.number) / AUDIT for method, done in ended.items() for one in done)
+    files = [file for file in named if file.is_file()]
+    for method, done in ended.items():
+        for one in done:
+            key = {"model": chosen.model, "method": method, "seed": seed, "per_round": chosen.per_round}
+            row = results.find(**key, round=one.number)
+            if row is not None:
+                judged = evaluate_run(round_folder(loops[method], one.number) / "run", files, quiet=True)
+                results.put(row | {"both": errors(Errors.of(judged.test))})
 
 
 def row_of(out: Path, one: RoundFacts) -> Row:
@@ -154,6 +179,7 @@ def report(rows: Sequence[Row], as_markdown: bool) -> None:
         "frames were",
         "seeds",
         "sampled, eV/Å",
+        "both, eV/Å",
         "embedded, eV/Å",
         "embedded, meV/atom",
         "fit for the uses",
@@ -168,6 +194,7 @@ def figures(rows: Sequence[Row]) -> list[str]:
     fit = [row["fit for"] for row in rows if row["fit for"]]
     return [
         number(float(np.mean([row["sampled"]["eV/Å"] for row in rows])), 3),
+        number(float(np.mean([row["both"]["eV/Å"] for row in rows])), 3) if all("both" in row for row in rows) else "–",
         f"{np.mean(forces):.3f}{spread}",
         number(float(np.mean([row["embedded"]["meV/atom"] for row in rows])), 1),
         f"{sum(one.startswith('fit') for one in fit)} of {len(fit)}" if fit else "–",
@@ -204,6 +231,7 @@ def main() -> None:
                 if results.find(**key, round=chosen.rounds - 1) is None:
                     for step, row in enumerate(loop_rows(chosen, chosen.model, method, seed)):
                         results.put(key | {"round": step} | row | circumstances())
+            score_both(chosen, results, seed)
     report(results.rows, chosen.report)
 
 

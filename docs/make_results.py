@@ -27,7 +27,7 @@ PAGE = DOCS / "results.md"
 SCRIPTS = (
     *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
     *("audit_rules", "real_alarms", "frame_cases", "first_looks", "table_audit"),
-    "active",
+    *("active", "selection"),
     *("hostile", "faults"),
     *(
         "formula_folds",
@@ -45,7 +45,7 @@ SCRIPTS = (
     *("objective_weights", "objectives", "intervals", "uncertainty"),
 )
 PLACED = {
-    "active.md": ("active",),
+    "active.md": ("active", "selection"),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
