@@ -155,3 +155,21 @@ def test_the_end_of_a_command_walks_through_no_imported_module(monkeypatch: pyte
     with pytest.raises(SystemExit):
         main()
     assert frozen == [True]
+
+
+@pytest.mark.parametrize("name", ["pymatgen", "pymatgen.optimization.neighbors"])
+def test_a_package_that_is_not_installed_is_named_without_a_traceback(name: str, capsys) -> None:
+    def lacking() -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    assert ended(lacking) == 2
+    assert "the package 'pymatgen' is not installed\ncommand: pip install pymatgen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["matgraft.core.absent", None])
+def test_a_module_of_matgraft_itself_that_is_missing_is_a_fault(name: str | None) -> None:
+    def lacking() -> None:
+        raise ModuleNotFoundError("no such module", name=name)
+
+    with pytest.raises(ModuleNotFoundError):
+        ended(lacking)

@@ -34,6 +34,7 @@ from matgraft.core.report.document import (
     Table,
     Text,
     Verbatim,
+    _caution,
     nothing,
     verdict_section,
 )
@@ -165,3 +166,10 @@ def test_the_screen_holds_the_short_sections_and_no_sequence() -> None:
 )
 def test_what_is_nothing_is_written_as_zero(value: float, text: str) -> None:
     assert written(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "end"), [("one row", "one row."), ("one row.", "one row."), ("one row; …", "one row; …")]
+)
+def test_a_caution_ends_once_before_its_remedy(text: str, end: str) -> None:
+    assert _caution(Caution(text=text, damage=Damage.DOUBT, remedy="look at it")) == f"{end} What to do: look at it."

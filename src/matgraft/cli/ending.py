@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from matgraft.core.errors import MatgraftError, OptionError
+from matgraft.core.errors import ExtraError, MatgraftError, OptionError
 from matgraft.core.failures import failure_of
 from matgraft.core.files import to_json
 from matgraft.core.report.text import cleaned
@@ -83,7 +83,7 @@ def print_json(facts: object, indent: int | None = 2) -> None:
 def _tell(error: Exception) -> int:
     """Tell an error and return its exit code; raises it again where nobody foresaw it."""
     usage = getattr(error, "format_message", None)  # of the classes of typer that say that a command is typed wrongly
-    told = OptionError(usage()) if usage else failure_of(error) or error
+    told = OptionError(usage()) if usage else failure_of(error) or _missing_package(error) or error
     if "--json" in sys.argv:
         facts = told.facts() if isinstance(told, MatgraftError) else {"kind": type(error).__name__, "found": str(error)}
         code = told.exit_code if isinstance(told, MatgraftError) else 1
@@ -98,6 +98,13 @@ def _tell(error: Exception) -> int:
     line = Text.assemble(("error", "bold red"), " ", cleaned(str(told)))
     _quietly(lambda: Console(stderr=True).print(line, highlight=False, soft_wrap=True))
     return told.exit_code
+
+
+def _missing_package(error: Exception) -> ExtraError | None:
+    """Return what says that a package is not installed; None where something else went wrong."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.startswith("matgraft"):
+        return None
+    return ExtraError(error.name.partition(".")[0], "")
 
 
 def _quietly(say: Callable[[], object]) -> None:

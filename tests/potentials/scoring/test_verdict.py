@@ -14,6 +14,7 @@ from matgraft.core.verdict import Caution, Damage, Outcome, Use, Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.run_files import METRICS, VERDICT
+from matgraft.potentials.scoring.judged import three_figures
 from matgraft.potentials.scoring.scores import Change, Scores, changes, summarise
 from matgraft.potentials.scoring.verdict import verdict
 
@@ -384,3 +385,18 @@ def test_a_config_type_whose_errors_are_not_finite_is_named():
     slab = {key: np.nan if key.startswith("forces") else value for key, value in table["test"]["slab"].items()}
     scores = scores.model_copy(update={"by_config_type": {**table, "test": {**table["test"], "slab": slab}}})
     assert "structures of config_type 'slab'" in [use.use for use in verdict(scores).not_fit_for]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2228288.4, "2,228,288"),
+        (12345.6, "12,346"),
+        (1234.5, "1234"),
+        (99.96, "100"),
+        (0.01234, "0.0123"),
+        (3e12, "3e+12"),
+    ],
+)
+def test_three_figures_have_no_exponent_where_it_can_be_read(value: float, text: str) -> None:
+    assert three_figures(value) == text

@@ -367,4 +367,9 @@ def _uses(uses: Sequence[Use]) -> list[str]:
 
 
 def _caution(one: Caution) -> str:
-    return f"{one.text.rstrip('.')}. What to do: {one.remedy.rstrip('.')}." if one.remedy else one.text
+    return f"{_ended(one.text)} What to do: {_ended(one.remedy)}" if one.remedy else one.text
+
+
+def _ended(text: str) -> str:
+    """Return a sentence with one full stop; one that trails off has its own end."""
+    return text if text.endswith("…") else f"{text.rstrip('.')}."

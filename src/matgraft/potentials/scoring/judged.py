@@ -146,5 +146,7 @@ def trajectories(count: int) -> str:
 
 
 def three_figures(value: float) -> str:
-    """Three figures, without an exponent where that can be read."""
-    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+    """Three figures, without an exponent where that can be read; thousands are separated from five digits on."""
+    if 100 <= abs(value) < 1e4:
+        return f"{value:.0f}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3g}"
