@@ -40,7 +40,12 @@ def test_a_head_is_broken_before_the_cells_of_a_column_are():
 
 def test_where_the_columns_do_not_fit_each_row_is_lines():
     text = shown(20, ("member", "weight\n[dim]%[/]", ""), [(LONG, "12", ""), ("trees", "[bold]88[/]", "x y z")])
-    assert text.splitlines() == [f"member: {LONG}", "weight %: 12", "", "member: trees", "weight %: 88", "x y z", ""]
+    assert text.splitlines() == [f"member: {LONG}", "weight, %: 12", "", "member: trees", "weight, %: 88", "x y z", ""]
+
+
+def test_a_value_and_its_interval_below_are_told_apart_on_one_line():
+    text = shown(20, ("Predicted\n[dim]90 % interval[/]", "member"), [("1340\n[dim]1124 to 1846[/]", LONG)])
+    assert text.splitlines()[0] == "Predicted, 90 % interval: 1340, 1124 to 1846"
 
 
 def test_lines_between_columns_are_left_out_first():

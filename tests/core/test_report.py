@@ -172,4 +172,7 @@ def test_what_is_nothing_is_written_as_zero(value: float, text: str) -> None:
     ("text", "end"), [("one row", "one row."), ("one row.", "one row."), ("one row; …", "one row; …")]
 )
 def test_a_caution_ends_once_before_its_remedy(text: str, end: str) -> None:
-    assert _caution(Caution(text=text, damage=Damage.DOUBT, remedy="look at it")) == f"{end} What to do: look at it."
+    assert (
+        _caution(Caution(code="few", text=text, damage=Damage.DOUBT, remedy="look at it"))
+        == f"{end} What to do: look at it."
+    )

@@ -50,6 +50,12 @@ def test_a_value_stands_with_its_interval_and_its_nearest_row():
     assert "out of domain" not in notes.lower() and "1 suggestion" not in notes
 
 
+@pytest.mark.parametrize(("improvement", "text"), [(8.59e-98, "0"), (3e-6, "0"), (0.000815, "0.000815"), (None, "")])
+def test_an_improvement_far_below_the_interval_is_none(improvement, text):
+    table, _ = table_and_notes(facts(Goal(kind="maximise"), one(improvement=improvement)))
+    assert table.rows[0].cells[3].text == text
+
+
 @pytest.mark.parametrize(
     ("scale", "unit"), [("none", "in the target's units"), ("log", "natural logarithm"), ("asinh", "hyperbolic sine")]
 )

@@ -51,13 +51,18 @@ def _widths(least: list[int], most: list[int], room: int) -> list[int]:
 
 
 def _show_rows(screen: Console, columns: list[list[Text]]) -> None:
-    heads = [" ".join(column[0].plain.split()) for column in columns]
+    heads = [_on_one_line(column[0]) for column in columns]
     for row in zip(*(column[1:] for column in columns), strict=True):
         for head, cell in zip(heads, row, strict=True):
-            if said := " ".join(cell.plain.split()):
+            if said := _on_one_line(cell):
                 line = f"{head}: {said}" if head else said
                 screen.print(line, highlight=False, markup=False, soft_wrap=True)
         screen.print()
+
+
+def _on_one_line(cell: Text) -> str:
+    """Return the lines of a cell, such as a value and its interval, with commas between."""
+    return ", ".join(filter(None, (" ".join(line.split()) for line in cell.plain.splitlines())))
 
 
 def _text(cell: RenderableType) -> Text:

@@ -203,7 +203,7 @@ def _row(one: Suggestion, found: Suggested, titles: dict[str, bool]) -> Row:
         "#": str(one.rank),
         "Formula": Cell(one.formula + conditions, near),
         "Predicted": Cell(said(one.value), "" if one.lower is None else f"{said(one.lower)} to {said(one.upper)}"),
-        "Improves": _short(one.improvement),
+        "Improves": _improvement(one),
         "Probability": "" if one.probability is None else percent(one.probability, 0),
         "Informs": percent(one.information),
         "Why": why(one, found),
@@ -257,6 +257,12 @@ def _notes(found: Suggested, classes: bool) -> list[str]:
         notes.append(f"Improves: expected improvement beyond the best so far and the ranks above, {unit}.")
     notes.append("Informs: part of the candidates' variance that a measurement takes away, behind the ranks above.")
     return notes
+
+
+def _improvement(one: Suggestion) -> str:
+    """Write the expected improvement; 0 below a millionth of the interval, where its exponent tells nothing."""
+    width = 0.0 if one.lower is None or one.upper is None else one.upper - one.lower
+    return "0" if one.improvement is not None and one.improvement < 1e-6 * width else _short(one.improvement)
 
 
 def _short(value: CellValue) -> str:
