@@ -43,6 +43,7 @@ MOST = 4
 """Frames that are taken of one simulation."""
 MADE = 8
 """Frames of each kind outside."""
+FOREIGN = "Sn"
 Change = Callable[[Atoms, np.random.Generator], Atoms]
 
 
@@ -131,8 +132,8 @@ def vacancy(atoms: Atoms, rng: np.random.Generator) -> Atoms:
 
 
 def foreign(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Make one atom tin."""
-    atoms.symbols[int(rng.integers(len(atoms)))] = "Sn"
+    """Make one atom `FOREIGN`."""
+    atoms.symbols[int(rng.integers(len(atoms)))] = FOREIGN
     return atoms
 
 
@@ -256,7 +257,8 @@ def unseen(set_name: str, model_name: str, turn: int | None, kept: Path | None) 
         map(is_defect, names)
     )  # of a model that learned defects a vacancy is not outside
     inside = frames[np.flatnonzero(part == 1)]
-    made = {kind: outside(inside, change) for kind, change in OUTSIDE.items()} if has_none else {}
+    kinds = [kind for kind, change in OUTSIDE.items() if change is not foreign or FOREIGN in model.card.elements]
+    made = {kind: outside(inside, OUTSIDE[kind]) for kind in kinds} if has_none else {}
     of_train, of_held = frame_rows(model, frames[train], errors=False), frame_rows(model, frames[held], errors=True)
     largest = max(range(len(held)), key=lambda i: len(of_held[i].numbers))
     uncertainty = fit_on_rows((of_train, units[train]), (of_held, units[held]), "")

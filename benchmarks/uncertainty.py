@@ -285,7 +285,7 @@ def report(rows: Sequence[Row], as_markdown: bool) -> None:
         header = ("", "method", "within the deviation (0.68)", "within the interval (0.95)", "simulations", "rank")
         show(f"Standard deviations and intervals of {what}", header, lines, as_markdown=as_markdown)
     lines = [
-        [f"{row['set']}, {row['model']}", name, *(number(own[kind]) for kind in OUTSIDE)]
+        [f"{row['set']}, {row['model']}", name, *(number(own.get(kind)) for kind in OUTSIDE)]
         for row in rows
         if row["gate"]["caught"]
         for name, own in (row["gate"]["auroc"] | {"above the bound": row["gate"]["caught"]}).items()
