@@ -109,7 +109,7 @@ def test_against_another_calculator_a_difference_is_doubt_and_against_ones_own_d
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("own_models:number", "--structure", "cu.vasp"), 2, "makes a int, which is no ASE calculator"),
+        (("own_models:number", "--structure", "cu.vasp"), 2, "makes a int, which is not an ASE calculator"),
         (("own_models:broken", "--structure", "cu.vasp"), 2, "raised RuntimeError: no licence"),
         (("own_models:coper", "--structure", "cu.vasp"), 2, "has no attribute 'coper'"),
         (("no_models:copper", "--structure", "cu.vasp"), 2, "No module named 'no_models'"),

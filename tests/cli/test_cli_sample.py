@@ -57,7 +57,7 @@ def test_json_holds_what_the_screen_says(matgraft: CLI) -> None:
     [
         ((), "nothing is asked for"),
         (("--md", "nve"), "md='nve'"),
-        (("--md", "nvt", "--temperature", "warm"), "is no temperature"),
+        (("--md", "nvt", "--temperature", "warm"), "is not a temperature"),
         (("--make", "strain", "--temperature", "600"), "temperature is not read"),
         (("--md", "nvt", "gates=2"), "did you mean 'gate'"),
         (("--md", "nvt", "--ps", 1, "--steps", 3), "give one of them"),

@@ -56,7 +56,7 @@ def test_what_was_decided_is_told_and_what_was_left_out_is_written(tmp_path, mod
     teller(quiet=False, skipped=out)(TableReading.of(tmp_path / "q.xlsx", [queries]))
     assert "what was left out and why" in capsys.readouterr().err.replace("\n", " ")
     (row,) = csv.DictReader(out.read_text().splitlines())
-    assert (row["line"], row["cell"], row["found"]) == ("3", "Xx", "'Xx' is no element")
+    assert (row["line"], row["cell"], row["found"]) == ("3", "Xx", "'Xx' is not an element")
     assert out.name == "predictions-skipped.csv"
     teller(quiet=True)(TableReading(table="t"))
     assert capsys.readouterr().err == ""

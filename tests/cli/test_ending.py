@@ -85,7 +85,7 @@ def test_a_pipe_to_a_worker_is_none_of_the_users(capsys: pytest.CaptureFixture[s
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     assert ended(worker) == 5
-    assert "who should read it is gone" in capsys.readouterr().err
+    assert "the program that reads the output has ended" in capsys.readouterr().err
 
 
 def test_an_error_that_nobody_foresaw_is_json_too(

@@ -31,7 +31,7 @@ def test_what_is_changed_missing_or_unknown_is_named(matgraft, folder):
     (folder / "mine.txt").write_text("x")
     code, out, _ = matgraft("verify", folder)
     assert code == 3
-    assert "changed    model/a.json: it is not what was written" in out
+    assert "changed    model/a.json: it is not what matgraft wrote" in out
     assert "missing    a.json" in out and "unknown    mine.txt" in out
     code, out, _ = matgraft("verify", folder, "--json")
     said = json.loads(out)
@@ -48,7 +48,7 @@ def test_a_note_beside_the_files_is_named_and_changes_nothing(matgraft, folder):
 def test_a_folder_of_an_earlier_version_cannot_be_judged(matgraft, tmp_path):
     (tmp_path / "a.json").write_text("{}")
     code, out, _ = matgraft("verify", tmp_path)
-    assert code == 6 and "Nothing can be said of its files" in out
+    assert code == 6 and "Its files cannot be checked" in out
     code, out, _ = matgraft("verify", tmp_path, "--json")
     assert code == 6 and json.loads(out)["has_manifest"] is False
 

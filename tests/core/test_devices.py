@@ -66,11 +66,11 @@ def test_one_gpu_hides_the_others(monkeypatch: pytest.MonkeyPatch, before: str |
         (None, "cuda:4", "PyTorch finds no such GPU"),
         ("", "cuda", "PyTorch finds no such GPU with CUDA_VISIBLE_DEVICES="),
         ("3,2", "cuda:2", "shows 2 of the GPUs: 3,2"),
-        (None, "gpu", "is no device"),
-        (None, "cuda:", "is no device"),
-        (None, "cuda:-1", "is no device"),
-        (None, "cpu:0", "is no device"),
-        (None, "", "is no device"),
+        (None, "gpu", "is not a device"),
+        (None, "cuda:", "is not a device"),
+        (None, "cuda:-1", "is not a device"),
+        (None, "cpu:0", "is not a device"),
+        (None, "", "is not a device"),
     ],
 )
 def test_what_is_not_there_is_refused(

@@ -154,7 +154,7 @@ def test_another_file_in_the_cache_is_told(server: str, tmp_path: Path) -> None:
     one = what(server, tmp_path)
     one.file.parent.mkdir()
     one.file.write_bytes(b"mine")
-    with pytest.raises(DataError, match="lies another file"):
+    with pytest.raises(DataError, match="is another file"):
         get(one)
     assert one.file.read_bytes() == b"mine"
     assert Server.asked == []
@@ -197,7 +197,7 @@ def test_hashes_that_are_given(server: str, tmp_path: Path) -> None:
         get(unpinned)
     assert server in caught.value.remedy
     for wrong in ("abc", SHA[:16], SHA + "0", "g" * 64):
-        with pytest.raises(OptionError, match="is no SHA-256"):
+        with pytest.raises(OptionError, match="is not a SHA-256"):
             get(unpinned, wrong)
     with pytest.raises(OptionError, match="has the SHA-256"):
         get(what(server, tmp_path), "0" * 64)

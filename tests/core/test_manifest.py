@@ -271,12 +271,12 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_told_and_not_waited_for(tm
     (folder / "a.json").unlink()
     os.mkfifo(folder / "a.json")
     for reads in (checked, check_file):
-        with pytest.raises(ChangedError, match="it is no file"):
+        with pytest.raises(ChangedError, match="it is not a file"):
             reads(folder / "a.json")
     assert folder_state(folder).is_whole is False
     (folder / "a.json").unlink()
     (folder / "manifest.txt").unlink(missing_ok=True)
     os.mkfifo(folder / "manifest.txt")
-    with pytest.raises(ChangedError, match="it is no file"):
+    with pytest.raises(ChangedError, match="it is not a file"):
         check_file(folder / "b.json")
-    assert folder_state(folder).changed == {"manifest.txt": "it is no file"}
+    assert folder_state(folder).changed == {"manifest.txt": "it is not a file"}

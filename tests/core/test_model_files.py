@@ -87,7 +87,7 @@ KINDS: list[tuple[bytes, str, str]] = [
     (
         torch_bytes({"model": STATE, "loss": np.float64(0.1)}),
         "also holds numpy._core.multiarray.scalar",
-        "save it anew",
+        "save it again",
     ),
     (LIGHTNING, "checkpoint of Lightning", "model.save"),
     (TORCHSCRIPT, "TorchScript (JIT) program of mace", "made from"),

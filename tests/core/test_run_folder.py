@@ -43,7 +43,7 @@ def test_a_missing_or_torn_file_is_named_with_what_to_do(tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"rows\.json is missing"):
         ROWS.read(tmp_path)
     (tmp_path / ROWS.name).write_text('[{"name": "a", "val')
-    with pytest.raises(RunError, match=r"rows\.json cannot be read: .*\nremedy: .*make the run anew"):
+    with pytest.raises(RunError, match=r"rows\.json cannot be read: .*\nremedy: .*make the run again"):
         ROWS.find(tmp_path)
     (tmp_path / ROWS.name).write_text('[{"name": "a", "values": {"x": "much"}}]')
     with pytest.raises(RunError, match=r"cannot be read: 0\.values\.x: "):

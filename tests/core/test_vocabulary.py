@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from matgraft.core.errors import OptionError
@@ -87,3 +90,35 @@ def test_a_word_that_nobody_uses_gets_the_nearest_key() -> None:
     with pytest.raises(OptionError) as caught:
         make_recipe(None, ["fit.ratee=0.1"], verb="tune", train="a.xyz")
     assert caught.value.remedy == "did you mean 'rate'?"
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HARD_WORDS = (
+    "said aloud|from cheap to dear|asks nothing of the network|from where it is whole|put right|handed over|"
+    "a run brings its own|for too narrow|was broken off|what each part bought|torn or of another"
+)
+"""Turns of phrase that readers had to read twice; each has a plain form: "complete copy", "corrected", "stopped"."""
+READ = ("docs/**/*.md", "src/matgraft/**/*.py", "README*.md")
+
+
+def hard_words(text: str) -> list[str]:
+    """Return the hard turns of phrase in a text, wherever its lines break."""
+    return re.findall(HARD_WORDS, " ".join(text.split()))
+
+
+def test_no_page_and_no_message_has_a_turn_of_phrase_that_was_made_plain() -> None:
+    pages = [page for pattern in READ for page in sorted(REPOSITORY.glob(pattern)) if page.name != "results.md"]
+    assert len(pages) > 300
+    found = {page.name: words for page in pages if (words := hard_words(page.read_text("utf-8")))}
+    assert not found
+
+
+def test_a_hard_word_is_found_across_a_line() -> None:
+    assert hard_words("copy it from where\nit is whole") == ["from where it is whole"]
+
+
+def test_pages_for_users_say_replay_and_not_rehearse() -> None:
+    others = ("results.md", "architecture.md", "coming-from.md")
+    for page in sorted((REPOSITORY / "docs").rglob("*.md")):
+        text = re.sub(r"\]\([^)]*\)", "", page.read_text("utf-8")).lower()
+        assert page.name in others or "rehears" not in text, page.name

@@ -178,7 +178,7 @@ def test_a_run_goes_on_only_with_the_test_it_began_with(tuned, tmp_path):
 
 
 def test_a_covariate_beside_a_table_that_the_run_does_not_know_is_an_error(tuned):
-    with pytest.raises(OptionError, match="temprature is no covariate of this run"):
+    with pytest.raises(OptionError, match="temprature is not a covariate of this run"):
         PropertyModel.open(tuned.folder).predict(tuned.test, temprature=300)
 
 

@@ -164,7 +164,7 @@ def test_gaps_are_filled_where_that_is_asked() -> None:
     [
         ([1.0, 2.0], [1.0, np.nan], "c of row 1 is missing"),
         ([1.0, 2.0], [np.inf, 1.0], "c of row 0 is inf"),
-        ([1.0, 2.0], ["hot", 1], "'hot', which is no number"),
+        ([1.0, 2.0], ["hot", 1], "'hot', which is not a number"),
         (["a", "b"], ["a", "c"], "'c', which fit did not have"),
         (["a", "b"], ["a", None], "missing"),
         ([pd.Timestamp(0), pd.Timestamp(1)], [1], "numbers and words"),

@@ -50,7 +50,7 @@ def test_no_pattern_takes_long_on_a_text_of_one_sign() -> None:
 @pytest.mark.parametrize("text", ["300" + " " * 40_000 + "!", "300:" + " " * 40_000 + "K:", " " * 40_000])
 def test_blanks_in_a_temperature(text: str) -> None:
     begun = process_time()
-    with pytest.raises(ValueError, match="is no temperature"):
+    with pytest.raises(ValueError, match="is not a temperature"):
         SampleSettings.model_validate({"temperature": text})
     assert process_time() - begun < 1
 

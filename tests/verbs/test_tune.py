@@ -118,7 +118,7 @@ def test_options_make_the_recipe_that_the_command_makes(
 
 
 def test_a_run_that_is_not_finished_is_none(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="this is no run"):
+    with pytest.raises(RunError, match="this is not a run"):
         matgraft.Run(tmp_path)
     (tmp_path / "run.json").write_text('{"kind": "frames", "decides": {}}')
     with pytest.raises(RunError, match="not finished"):
@@ -158,7 +158,7 @@ def test_formulas_are_predicted_as_text_list_table_or_file(table_run: matgraft.R
     assert table_run.predict("LiF")["value"][0] == found[0]["value"][0]
     with pytest.raises(DataError, match="the model reads formulas"):
         table_run.predict(Atoms("LiF", positions=[[0, 0, 0], [0, 0, 2]]))
-    with pytest.raises(OptionError, match="pressure is no covariate"):
+    with pytest.raises(OptionError, match="pressure is not a covariate"):
         table_run.predict(["LiF"], pressure=3)
 
 

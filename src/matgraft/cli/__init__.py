@@ -60,7 +60,7 @@ def start(
         typer.Option(
             "--version",
             "-V",
-            help="print the version, and those of what it runs on",
+            help="print the versions of matgraft and of its packages",
             is_eager=True,
             callback=print_version,
         ),

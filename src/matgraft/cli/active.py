@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.active.rounds import RoundFacts
     from matgraft.potentials.active.sampling.settings import SampleSettings
 
-Workers = Annotated[int | None, typer.Option(help="processes at once; default: one a core")]
+Workers = Annotated[int | None, typer.Option(help="processes; default: one for each core")]
 
 
 def coverage_command(
@@ -68,7 +68,9 @@ class SampleOptions:
 
     structure: Annotated[
         list[str] | None,
-        typer.Option(help="crystal, slab or molecule to begin with (CIF, ...); a run brings its own; may be repeated"),
+        typer.Option(
+            help="crystal, slab or molecule to begin with (CIF, ...); default: those of the run; may be repeated"
+        ),
     ] = None
     md: Annotated[str | None, typer.Option(help="dynamics: nvt or npt")] = None
     temperature: Annotated[
@@ -103,7 +105,7 @@ def sample_command(
 ) -> None:
     """Make frames to label: walkers of dynamics until the model does not know the frame, and structures of many kinds.
 
-    The command that was broken off goes on when it is typed again. Exit with 5 where a part of the pool is missing.
+    A command that was stopped continues when it is typed again. Exit with 5 where a part of the pool is missing.
     """
     from matgraft.core.executor import read_executor
     from matgraft.potentials.report.sampling import show_sampled
@@ -131,15 +133,13 @@ def sample_settings(asked: SampleOptions, options: list[str] | None) -> SampleSe
 def select_command(
     model: Annotated[str, typer.Argument(help="a run; or a foundation, which chooses by diversity alone")],
     what: Annotated[list[str], typer.Argument(help="pool of structures, and key=value such as low=0.5, gap=100")],
-    n: Annotated[int, typer.Option("-n", "--count", help="how many frames, those to score on among them")],
+    n: Annotated[int, typer.Option("-n", "--count", help="how many frames, with those to score on")],
     out: Annotated[Path, typer.Option("-o", "--out", help="chosen frames, .extxyz", callback=new_file)],
     beside: Annotated[
         list[str] | None, typer.Option(help="further labelled frames that are not chosen again; may be repeated")
     ] = None,
     seed: Seed = None,
-    checks: Annotated[
-        bool, typer.Option("--checks", help="add the structures that failed checks of the run hand over")
-    ] = False,
+    checks: Annotated[bool, typer.Option("--checks", help="add the structures of failed checks of the run")] = False,
     *,
     shown: Shown,
 ) -> None:
@@ -167,14 +167,14 @@ def select_command(
 
 def label_command(
     frames: Annotated[list[Path], typer.Argument(help="structures to label: extxyz, CIF, POSCAR, ...; several files")],
-    engine: Annotated[Path, typer.Option(help="YAML file of what computes: see docs/engines.md")],
+    engine: Annotated[Path, typer.Option(help="YAML file of the engine: see docs/engines.md")],
     out: Annotated[Path, typer.Option("-o", "--out", help="labelled frames, .extxyz", callback=new_file)],
     store: Annotated[
         Path | None, typer.Option(help="folder that keeps every label; default: labels in the current folder")
     ] = None,
     like: Annotated[
         list[str] | None,
-        typer.Option(help="training frames whose level of theory the engine must have; may be repeated"),
+        typer.Option(help="training frames; the engine must have their level of theory; may be repeated"),
     ] = None,
     probe: Annotated[
         bool | None,
@@ -212,7 +212,7 @@ def active_command(
     options: Annotated[list[str] | None, typer.Argument(help="key=value, such as rounds=8, stop.frames=200")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=folder_to_make)] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
+        Path | None, typer.Option(help="continue a loop; rounds, per_round and stop.* may be changed")
     ] = None,
     seed: Seed = None,
     device: Device = None,  # chosen as it is read

@@ -81,7 +81,7 @@ def tune_command(
     *,
     fit: FitOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=folder_to_make)] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    resume: Annotated[Path | None, typer.Option(help="continue a run that was stopped")] = None,
     seed: Seed = None,
     device: Device = None,  # chosen as it is read
     target: Targets = None,
@@ -250,7 +250,7 @@ def export_command(
     *,
     target: Annotated[str | None, typer.Option(help="of a run on a table with several")] = None,
     repulsion: Annotated[
-        bool, typer.Option("--repulsion", help="with --to ase: repel atoms nearer than in any training frame (ZBL)")
+        bool, typer.Option("--repulsion", help="with --to ase: add a ZBL repulsion at short distances")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -37,10 +37,10 @@ class EmbedOptions:
     """Options of `embed`: by which encoder, of what."""
 
     foundation: From = "composition"
-    target: Annotated[
-        str | None, typer.Option(help="of a run on several targets, the one whose tuned encoder is meant")
-    ] = None
-    per: Annotated[str, typer.Option(help="formula, or element: a row an element of each formula")] = "formula"
+    target: Annotated[str | None, typer.Option(help="target whose tuned encoder is used, if the run has several")] = (
+        None
+    )
+    per: Annotated[str, typer.Option(help="formula; or element, for one row per element")] = "formula"
 
 
 def embed_command(
@@ -92,11 +92,11 @@ def embed_command(
 
 
 def pretrain_command(
-    corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz, .xz, .zst)")] = None,
+    corpus: Annotated[str | None, typer.Argument(help="formulas, one per line (also .gz, .xz, .zst)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=folder_to_make)] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    resume: Annotated[Path | None, typer.Option(help="continue a run that was stopped")] = None,
     seed: Seed = None,
     device: Device = None,  # chosen as it is read
     quiet: Quiet = False,

@@ -23,9 +23,7 @@ def fetch_command(
     name: Annotated[
         str, typer.Argument(help="a foundation: mace:medium-mpa-0", autocompletion=completion.fetched_names)
     ],
-    file: Annotated[
-        Path | None, typer.Option("--from", help="take this file, which was brought by hand, and fetch nothing")
-    ] = None,
+    file: Annotated[Path | None, typer.Option("--from", help="use this file, which you downloaded yourself")] = None,
     sha256: Annotated[str, typer.Option(help="of a foundation whose hash matgraft does not know: all 64 digits")] = "",
     *,
     shown: Shown,

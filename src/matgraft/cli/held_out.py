@@ -38,7 +38,7 @@ class Folding:
     """Options of `crossval` and `compare`: which rows are held out together."""
 
     fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None
-    folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None
+    folds: Annotated[int | None, typer.Option(help="number of folds, if the table has none", min=2)] = None
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,17 @@ Targets = Annotated[
     typer.Option(help="column of values in a table of formulas; may be repeated", rich_help_panel=TABLES),
 ]
 FormulaColumn = Annotated[
-    str | None, typer.Option(help="column of the formulas, where its name does not say so", rich_help_panel=TABLES)
+    str | None, typer.Option(help="column of the formulas, if matgraft does not find it", rich_help_panel=TABLES)
 ]
 Covariates = Annotated[
-    list[str] | None, typer.Option(help="column to use beside the formula; may be repeated", rich_help_panel=TABLES)
+    list[str] | None, typer.Option(help="covariate: a further input column; may be repeated", rich_help_panel=TABLES)
 ]
-Weight = Annotated[str | None, typer.Option(help="column of how much each row counts", rich_help_panel=TABLES)]
+Weight = Annotated[str | None, typer.Option(help="column of weights of the rows", rich_help_panel=TABLES)]
 Group = Annotated[
     str | None,
-    typer.Option(help="never torn apart: formula (default), chemical-system, or a column", rich_help_panel=TABLES),
+    typer.Option(
+        help="rows that stay in one fold: formula (default), chemical-system, or a column", rich_help_panel=TABLES
+    ),
 ]
 Order = Annotated[
     str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high", rich_help_panel=TABLES)
@@ -52,7 +54,7 @@ Allow = Annotated[
 ]
 PromptClass = Annotated[
     str | None,
-    typer.Option(help="column with a class of one's own for each row, of --strategy prompt", rich_help_panel=TABLES),
+    typer.Option(help="column with your own class of each row, for --strategy prompt", rich_help_panel=TABLES),
 ]
 Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP, JSON, folders, a store")]
 Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
@@ -62,11 +64,9 @@ From = Annotated[
         "--from", help="foundation, such as chgnet; see `matgraft backbones`", autocompletion=completion.foundations
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else", rich_help_panel=SAID)]
+Json = Annotated[bool, typer.Option("--json", help="print JSON, nothing else", rich_help_panel=SAID)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars", rich_help_panel=SAID)]
-ExecutorFile = Annotated[
-    Path | None, typer.Option("--executor", help="YAML of where work is done: this machine, Slurm, PBS")
-]
+ExecutorFile = Annotated[Path | None, typer.Option("--executor", help="YAML of the workers: this machine, Slurm, PBS")]
 Seed = Annotated[int | None, typer.Option(help="of everything that is drawn")]
 
 
@@ -97,7 +97,7 @@ PredictionDevice = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
-Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
+Model = Annotated[Path, typer.Argument(help="a run folder; with several heads name one: runs/si#PBE")]
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class FileOptions:
     """Options of every command that reads a table: how the file is read."""
 
     sheet: Annotated[
-        str | None, typer.Option(help="of an Excel workbook, where several could be meant", rich_help_panel=TABLES)
+        str | None, typer.Option(help="sheet of an Excel workbook, if there are several", rich_help_panel=TABLES)
     ] = None
     composition: Annotated[
         str | None,
-        typer.Option(help="amounts of an alloy, in columns or behind hyphens, are wt% or at%", rich_help_panel=TABLES),
+        typer.Option(help="amounts of an alloy are wt% or at%", rich_help_panel=TABLES),
     ] = None
     balance: Annotated[
         str | None, typer.Option(help="element that makes up the rest of a composition", rich_help_panel=TABLES)
@@ -117,7 +117,9 @@ class FileOptions:
     skip_bad: Annotated[
         bool,
         typer.Option(
-            "--skip-bad", help="leave out rows that cannot be used, and write which and why", rich_help_panel=TABLES
+            "--skip-bad",
+            help="leave out unusable rows, and list them with the reason",
+            rich_help_panel=TABLES,
         ),
     ] = False
 
@@ -136,7 +138,7 @@ class LargeOptions:
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="let a small network learn from the run and predict; tells how far it is off",
+            "--fast", help="predict by a small network that learns from the run; prints how much it differs",
             rich_help_panel=TABLES,
         ),
     ] = False  # fmt: skip
@@ -154,7 +156,7 @@ class Columns(FileOptions):
     classes: Annotated[
         str | None,
         typer.Option(
-            help="classes without an order, where words or whole numbers leave it open: a,b,none",
+            help="the classes, if they are not clear: a,b,none",
             rich_help_panel=TABLES,
         ),
     ] = None
@@ -165,7 +167,7 @@ class Columns(FileOptions):
         bool,
         typer.Option(
             "--impute",
-            help="fill covariates that are missing: by the median, or by a word of their own",
+            help="fill missing covariates: by the median, or by a word for missing",
             rich_help_panel=TABLES,
         ),
     ] = False
@@ -205,12 +207,12 @@ class TableOptions(Columns):
 
     adapt_to: Annotated[
         str | None,
-        typer.Option(help="table of formulas without labels that the predictor shall serve", rich_help_panel=TABLES),
+        typer.Option(help="table of formulas without labels, which you want to predict", rich_help_panel=TABLES),
     ] = None
     unit: Annotated[
         list[str] | None,
         typer.Option(
-            help="unit of the values, for the report, where the column's name does not end with it: eV; of several "
+            help="unit of the values, for the report, if the column's name has none: eV; for several "
             "targets gap=eV; may be repeated",
             rich_help_panel=TABLES,
         ),
@@ -232,7 +234,7 @@ class FitOptions:
     ] = None
     test: Annotated[
         str | None,
-        typer.Option(help="frames, or a table with labels, to score on; else a part of the first file, or out of fold"),
+        typer.Option(help="labelled frames or table to score on; default: a part of the first file, or held-out folds"),
     ] = None
     max_minutes: Annotated[
         float | None, typer.Option(help="time for the fit, or for all fits of the ladder", rich_help_panel=FRAMES)
@@ -241,7 +243,7 @@ class FitOptions:
         str | None,
         typer.Option(
             "--for",
-            help="md, phases, elastic or surfaces: sets weights of the loss, says what the frames lack",
+            help="md, phases, elastic or surfaces: sets the weights of the loss and says what the frames lack",
             rich_help_panel=FRAMES,
             autocompletion=completion.purposes,
         ),
@@ -261,14 +263,17 @@ class CheckOptions:
     """Options of `check`: what is looked at, and what it is held against."""
 
     structure: Annotated[
-        list[str] | None, typer.Option(help="crystal, slab or molecule to look at (CIF, POSCAR, ...); may be repeated")
+        list[str] | None, typer.Option(help="crystal, slab or molecule to check (CIF, POSCAR, ...); may be repeated")
     ] = None
     frames: Annotated[
-        list[str] | None, typer.Option(help="labelled frames to compare with; a run brings its own; may be repeated")
+        list[str] | None,
+        typer.Option(help="labelled frames to compare with; default: those of the run; may be repeated"),
     ] = None
     against: Annotated[
         str | None,
-        typer.Option(help="foundation to compare with; a run brings its own", autocompletion=completion.foundations),
+        typer.Option(
+            help="foundation to compare with; default: those of the run", autocompletion=completion.foundations
+        ),
     ] = None
     reference: Annotated[str | None, typer.Option(help="YAML of values by your own DFT")] = None
     uses: Annotated[
@@ -308,13 +313,13 @@ class Log:
     """Options that every command has: what is kept of what it tells."""
 
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="tell what is done, with times", rich_help_panel=SAID)
+        bool, typer.Option("-v", "--verbose", help="print each step, with times", rich_help_panel=SAID)
     ] = False
     log_file: Annotated[
         Path | None,
         typer.Option(
             "--log-file",
-            help="file for all that is told, with times; it is added to",
+            help="log file, with times; new lines are appended",
             rich_help_panel=SAID,
             callback=new_file,
         ),

@@ -23,7 +23,7 @@ def flags_of(group: DataclassInstance) -> dict[str, object]:
 
 
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
-FOLDED = (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),)
+FOLDED = (Read("--folds", "drawn folds; not with --fold-column", lambda column: column is None),)
 OWN: dict[str, tuple[Read, ...]] = {
     "tune": (
         *(

@@ -250,5 +250,7 @@ def reading_of(options: list[str], sources: list[str]) -> Recipe:
 
     recipe = make_recipe(None, options, verb="pack", train=" ".join(sources))
     if isinstance(recipe.shear, dict):
-        raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
+        raise OptionError(
+            "the shear of groups of frames is corrected when they are trained on", allowed=["shear=xz,yz,xy"]
+        )
     return recipe

@@ -24,24 +24,22 @@ class WantedTargets:
     """Options of `suggest`: what is wanted of which target."""
 
     target: Annotated[str | None, typer.Option(help="of the run, where it has several")] = None
-    maximise: Annotated[bool, typer.Option("--maximise", help="the highest value is wanted")] = False
-    minimise: Annotated[bool, typer.Option("--minimise", help="the lowest value is wanted")] = False
-    target_value: Annotated[float | None, typer.Option(help="a value near this one is wanted")] = None
-    wanted_class: Annotated[str | None, typer.Option("--class", help="this class is wanted")] = None
-    explore: Annotated[bool, typer.Option("--explore", help="information alone is wanted")] = False
+    maximise: Annotated[bool, typer.Option("--maximise", help="suggest the highest values")] = False
+    minimise: Annotated[bool, typer.Option("--minimise", help="suggest the lowest values")] = False
+    target_value: Annotated[float | None, typer.Option(help="suggest values near this one")] = None
+    wanted_class: Annotated[str | None, typer.Option("--class", help="suggest this class")] = None
+    explore: Annotated[bool, typer.Option("--explore", help="suggest what informs most")] = False
     information: Annotated[
-        float | None, typer.Option(help="part that is chosen for what it teaches, 0 to 1; by default 0.2")
+        float | None, typer.Option(help="share of suggestions chosen for information, 0 to 1; by default 0.2")
     ] = None
-    seed: Annotated[
-        int, typer.Option(help="of what is drawn: outcomes of measurements, candidates that stand for all")
-    ] = 0
+    seed: Annotated[int, typer.Option(help="random seed")] = 0
 
 
 @dataclass(frozen=True)
 class MadeOf:
     """Options of `suggest`: candidates that are made of elements."""
 
-    elements: Annotated[str | None, typer.Option(help="make the candidates of these: Li,Fe,P,O")] = None
+    elements: Annotated[str | None, typer.Option(help="elements to make candidates of: Li,Fe,P,O")] = None
     most_elements: Annotated[int | None, typer.Option(help="in one candidate; by default 4")] = None
     most_atoms: Annotated[int | None, typer.Option(help="in the formula of one; by default 12")] = None
     charge: Annotated[str | None, typer.Option(help="balanced (default), or any")] = None
@@ -69,7 +67,7 @@ def suggest_command(
     run: Annotated[Path, typer.Argument(help="a run on a table of formulas")],
     candidates: Annotated[
         list[str] | None,
-        typer.Argument(help="a table of candidates, or formulas; and what all share, such as temperature=300"),
+        typer.Argument(help="a table of candidates, or formulas; and conditions of all, such as temperature=300"),
     ] = None,
     *,
     n: Annotated[int, typer.Option("-n", "--count", help="how many suggestions", min=1)] = 10,

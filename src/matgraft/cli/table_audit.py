@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class TableAuditOptions:
     """Options of `audit` on a table of formulas."""
 
-    candidates: Annotated[
-        str | None, typer.Option("--for", help="table of the formulas that the predictor shall serve")
-    ] = None
+    candidates: Annotated[str | None, typer.Option("--for", help="table of the formulas that you want to predict")] = (
+        None
+    )
     fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None
 
 

@@ -20,7 +20,7 @@ CANNOT_JUDGE = 6
 """Exit code of a folder without hashes."""
 
 REMEDY = (
-    "Copy these files anew from where they are whole. Where no copy is: remove a result or a checkpoint, and --resume "
+    "Copy these files again from a complete copy. Without a copy: remove a damaged result or checkpoint, and --resume "
     "makes it again; train a damaged model anew."
 )
 
@@ -52,7 +52,7 @@ def show_state(screen: Console, state: FolderState) -> None:
 
     if not state.has_manifest:
         line(f"{state.folder} has no hashes: it is of an earlier version, or was copied without manifest.txt.")
-        line("Nothing can be said of its files. What is made now has hashes.")
+        line("Its files cannot be checked. Files that are made now have hashes.")
         return
     for name, wrong in state.changed.items():
         line(f"changed    {name}: {wrong}")

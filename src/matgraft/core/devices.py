@@ -48,7 +48,7 @@ def choose_device(name: str) -> str:
     """
     found = _DEVICE.fullmatch(name)
     if not found:
-        raise OptionError(f"--device {name} is no device", allowed=["auto", "cpu", "cuda", "cuda:0, cuda:1, ..."])
+        raise OptionError(f"--device {name} is not a device", allowed=["auto", "cpu", "cuda", "cuda:0, cuda:1, ..."])
     if name == "cpu":
         os.environ[VISIBLE] = ""
     elif name != "auto":

@@ -34,12 +34,12 @@ class Told(NamedTuple):
 
 MEMORY = Told(
     "the memory does not suffice",
-    "let fewer processes work at once, take smaller batches or fewer data, or ask for more memory: the limits are "
+    "use fewer processes, smaller batches or fewer data, or more memory: the limits are "
     "those of the machine, of the job (memory.max of its control group) and of the shell (ulimit -v)",
 )
 GPU_MEMORY = Told("the memory of the GPU does not suffice", "take smaller batches, or a GPU with more memory")
 DISK = Told(
-    "the disk is full", "make room there, or name a folder on another disk (temporary files lie where TMPDIR says)"
+    "the disk is full", "free space there, or name a folder on another disk (TMPDIR sets the folder of temporary files)"
 )
 SHARED = Told(
     "the shared memory (/dev/shm) does not suffice",
@@ -73,7 +73,7 @@ OTHER = {
     errno.EACCES: Told("the system does not permit it", "change the mode of the file or the folder, or name another"),
     errno.EPERM: Told("the system does not permit it", "name another file or folder"),
     errno.ENAMETOOLONG: Told("the name is too long", "take a name of at most 255 bytes, and a path of at most 4095"),
-    errno.EPIPE: Told("who should read it is gone", "look at what became of that program"),
+    errno.EPIPE: Told("the program that reads the output has ended", "look at what became of that program"),
     errno.ECONNREFUSED: Told("nobody listens there", "start the program that reads it"),
 }
 """Number of an OSError that nobody expected -> what it says."""
@@ -106,7 +106,7 @@ def failure_of(error: BaseException, commands: Commands = ()) -> RunError | None
     Parameters
     ----------
     commands
-        That go on with what was broken off.
+        That go on with what was stopped.
     """
     if isinstance(error, RunError):
         return None
@@ -123,7 +123,7 @@ def failures_told(commands: Callable[[], Commands]) -> Iterator[None]:
     Parameters
     ----------
     commands
-        Returns those that go on with what was broken off.
+        Returns those that go on with what was stopped.
     """
     try:
         yield

@@ -159,7 +159,7 @@ def _wanted(what: Published, sha256: str) -> str:
     """Return the hash that the file must have."""
     given = sha256.lower()
     if given and not _HASH.fullmatch(given):
-        raise OptionError(f"{sha256!r} is no SHA-256", allowed=["64 digits of 0-9 and a-f"])
+        raise OptionError(f"{sha256!r} is not a SHA-256", allowed=["64 digits of 0-9 and a-f"])
     if given and what.sha256 and given != what.sha256:
         raise OptionError(
             f"the published file of {what.name} has the SHA-256 {what.sha256}, not {given}",
@@ -167,7 +167,7 @@ def _wanted(what: Published, sha256: str) -> str:
         )
     if not (given or what.sha256):
         raise OptionError(
-            f"the SHA-256 of {what.name} is not known for certain, so that its file could not be believed",
+            f"the SHA-256 of {what.name} is not known for certain, so the file cannot be checked",
             allowed=["the option sha256 with 64 digits"],
             remedy=f"its address is {what.address}; take the hash from its publisher, or from who has the file",
         )
@@ -180,7 +180,7 @@ def _there(what: Published, wanted: str) -> Fetched | None:
         return None
     if (found := file_hash(what.file)) != wanted:
         raise DataError(
-            f"in the place of {what.name} lies another file: its SHA-256 is {found}, and {wanted} is wanted",
+            f"{what.name} is another file: its SHA-256 is {found}, and {wanted} is wanted",
             where=str(what.file),
             remedy="move it elsewhere, and ask again",
         )

@@ -131,5 +131,7 @@ def _parsed(text: str) -> Limits:
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise OptionError(
-            f"{name}={given[name]} is no limit", where=VARIABLE, allowed=["a whole number above 0", "64K", "16M", "2G"]
+            f"{name}={given[name]} is not a limit",
+            where=VARIABLE,
+            allowed=["a whole number above 0", "64K", "16M", "2G"],
         ) from None

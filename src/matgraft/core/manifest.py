@@ -406,7 +406,7 @@ def _hold(path: Path, sha256: Callable[[], str]) -> None:
 def _refuse_other(path: Path) -> None:
     """Raise where no file stands but a folder, or a pipe, whose reader would wait for ever."""
     if path.exists() and not path.is_file():
-        raise _changed(path, "it is no file", path.parent)
+        raise _changed(path, "it is not a file", path.parent)
 
 
 def _wrong(path: Path, folder: Path, said: Listed, sha256: Callable[[], str] | None = None) -> str:
@@ -415,18 +415,18 @@ def _wrong(path: Path, folder: Path, said: Listed, sha256: Callable[[], str] | N
     if any(one.is_symlink() for one in (path, *path.parents[: len(path.relative_to(folder).parts) - 1])):
         return "it is a symbolic link, or lies behind one"
     if not path.is_file():
-        return "it is no file"
+        return "it is not a file"
     if said.is_open:
         return ""
     found = sha256() if sha256 else file_sha256(path)
-    return "" if found in said.hashes else "it is not what was written: its content has changed"
+    return "" if found in said.hashes else "it is not what matgraft wrote: its content has changed"
 
 
 def _changed(path: Path, wrong: str, folder: Path) -> ChangedError:
     return ChangedError(
         wrong,
         where=str(path),
-        remedy="put back the file as it was, or copy the folder anew from where it is whole; the command below says "
+        remedy="put back the file as it was, or copy the folder again from a complete copy; the command below says "
         "what else has changed",
         commands=[("matgraft", "verify", str(folder))],
     )
@@ -475,7 +475,7 @@ def _entry(line: bytes, number: int, path: Path) -> Entry:
         entry = None
     parts = PurePosixPath(entry.name).parts if entry else ()
     if entry is None or entry.line() != line + b"\n" or not parts or ".." in parts or parts[0] == "/":
-        raise _changed(path, f"line {number} is not what was written", path.parent)
+        raise _changed(path, f"line {number} is not what matgraft wrote", path.parent)
     return entry
 
 

@@ -216,7 +216,7 @@ def _torch_file(path: Path, classes: tuple[str, ...]) -> Found:
         others = [name for name in classes if not name.startswith(("torch", "collections"))]
         if others:
             return Found(
-                f"a torch file that also holds {', '.join(others[:3])}", "save it anew with tensors and plain values"
+                f"a torch file that also holds {', '.join(others[:3])}", "save it again with tensors and plain values"
             )
         return Found("a damaged torch file", _AGAIN)
     if not isinstance(content, Mapping):

@@ -235,7 +235,7 @@ def parse_unit(text: str, of: str) -> Unit:
             return Unit(text, sign * per_area, per_area=True)
     if factor is None:
         known = [*table, *(STRESS_PER_AREA if of == "stress" else ())]
-        raise OptionError(f"{text!r} is no unit of {of}", allowed=known, remedy=nearest(text.strip("- "), known))
+        raise OptionError(f"{text!r} is not a unit of {of}", allowed=known, remedy=nearest(text.strip("- "), known))
     return Unit(text, sign * factor, per_atom)
 
 
@@ -314,7 +314,7 @@ def parse_shear(order: str) -> tuple[str, str, str]:
 
 
 def compose_shears(first: str, second: str) -> str:
-    """Return the one order that does what two orders do, the second applied to what the first has put right."""
+    """Return the one order that does what two orders do, the second applied to what the first has corrected."""
     then = dict(zip(VOIGT[3:], parse_shear(second), strict=True))
     return ",".join(then[component] for component in parse_shear(first))
 

@@ -40,7 +40,7 @@ _HASH = re.compile("[0-9a-fA-F]+")
 def _folder_name(name: str) -> str:
     """Refuse the name of a head that is a path, and so would leave the folder of the model."""
     if Path(name).name != name or name == ".." or not name.isprintable():
-        raise ValueError(f"{name!r} is no name of a head")
+        raise ValueError(f"{name!r} is not a name of a head")
     return name
 
 

@@ -105,7 +105,7 @@ class RunFile(Generic[T]):
             raise RunError(
                 f"{self.name} cannot be read: {f'{at}: ' if at else ''}{first['msg']}",
                 where=str(path),
-                remedy="the file is torn or of another version of matgraft: make the run anew",
+                remedy="the file is damaged or of another version of matgraft: make the run again",
             ) from error
 
     def find(self, folder: Path) -> T | None:
@@ -303,7 +303,7 @@ def beginning(folder: Path) -> Begun | None:
         raise ChangedError(
             f"{manifest.FILE} is missing, which has the hashes of all files",
             where=str(folder),
-            remedy="put it back, or copy the folder anew from where it is whole",
+            remedy="put it back, or copy the folder again from a complete copy",
         )
     return begun
 
@@ -321,7 +321,7 @@ def inside(folder: Path, name: str) -> Path:
         raise RunError(
             f"{name!r} does not name a file in this folder",
             where=str(folder),
-            remedy="the file with this name in it is not what matgraft wrote: copy the folder anew, or make it anew",
+            remedy="the file with this name in it is not what matgraft wrote: copy the folder anew, or make it again",
         )
     return folder / name
 

@@ -42,7 +42,7 @@ class _Loader(_Safe):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         keys = [pair[0] for pair in node.value] if isinstance(node, yaml.MappingNode) else []
         if any(key.tag != "tag:yaml.org,2002:str" and len(key.value) > _LONGEST_KEY for key in keys):
-            raise ValueError(f"a key that is no text has more than {_LONGEST_KEY} characters")
+            raise ValueError(f"a key that is not text has more than {_LONGEST_KEY} characters")
         written = [(key.tag, key.value) for key in keys if isinstance(key, yaml.ScalarNode)]
         if len(set(written)) < len(written) and not getattr(node, "merge", False):
             (_, twice), _ = Counter(written).most_common(1)[0]

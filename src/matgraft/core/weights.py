@@ -18,7 +18,7 @@ from matgraft.core.files import whole
 from matgraft.core.manifest import check_file, checked
 from matgraft.core.model_files import recognise
 
-_AGAIN = "copy the file anew from where it is whole, or make it anew"
+_AGAIN = "copy the file again from a complete copy, or make it again"
 
 
 def load_tensors(path: Path) -> dict[str, object]:
@@ -122,7 +122,7 @@ def refuse_infinite_weights(module: nn.Module, path: Path) -> None:
         raise DataError(
             f"the weights {', '.join(bad[:3])} are not finite",
             where=str(path),
-            remedy="fetch the model again, or train it anew",
+            remedy="fetch the model again, or train it again",
         )
 
 

@@ -330,7 +330,7 @@ def _letter_case(text: str, reads: Reads) -> Doubt | None:
     run = next((m for m in _LETTERS.finditer(text) if not _is_spelled(m[0])), None)
     if run is None:
         return None
-    found = f"{run[0]!r} is no sequence of elements: symbols begin with a capital, and go on with a small letter"
+    found = f"{run[0]!r} is not a sequence of elements: symbols begin with a capital, and go on with a small letter"
     return Doubt(run.start(), found, say_likely(likely), likely)
 
 

@@ -72,7 +72,7 @@ def embed(
         model = PropertyModel.open(of)
         return model.embed(formulas, target) if per == "formula" else model.embed_elements(formulas, target)
     if target is not None:
-        raise OptionError(f"target={target!r} is not read: {of} is no run on a table", remedy="remove it")
+        raise OptionError(f"target={target!r} is not read: {of} is not a run on a table", remedy="remove it")
     cells = as_cells(formulas) if isinstance(formulas, pd.DataFrame) else None
     texts = formula_list(formulas) if cells is None else list(cells[formula_column(cells, None, IN_MEMORY)])
     encoder, read = load_encoder(of), [parse_plain(text) for text in texts]

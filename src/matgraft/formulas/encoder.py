@@ -318,7 +318,7 @@ def _encoder(path: Path) -> CompositionEncoder:
         raise DataError(
             f"no encoder can be built from it: {error}",
             where=str(path.with_name(CONFIG)),
-            remedy="copy the folder anew from where it is whole",
+            remedy="copy the folder again from a complete copy",
         ) from error
     put_state(module, load_arrays(path), path)
     return module

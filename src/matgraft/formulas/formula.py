@@ -313,7 +313,7 @@ class _Reader:
         if symbol not in _KNOWN and symbol[0] in _KNOWN:
             raise FormulaError(self.text, self.at + 1, f"{symbol[1]!r} belongs to no element or amount", _hint(symbol))
         if symbol not in _KNOWN:
-            raise FormulaError(self.text, self.at, f"{symbol!r} is no element", _hint(symbol))
+            raise FormulaError(self.text, self.at, f"{symbol!r} is not an element", _hint(symbol))
         self.at = match.end()
         return _KNOWN[symbol]
 
@@ -340,7 +340,7 @@ class _Reader:
         character, rest = self.text[self.at], self.plain[self.at :]
         remedy = ""
         if _CHARGE.fullmatch(rest) or _is_raised(character):
-            found = f"{character!r}: a charge is no part of a composition"
+            found = f"{character!r}: a composition has no charge"
             remedy = "leave the charge out, its number too; amounts are plain digits or subscripts"
         elif character in "-−–+":
             found = f"{character!r}: amounts are positive numbers without a sign"

@@ -79,7 +79,7 @@ def stranger(text: str, reads: Reads) -> Stranger | None:
 
 
 _WHOLE = (
-    (_SUMS_UP, "this row sums up others: it is no formula", "leave the row out"),
+    (_SUMS_UP, "this row sums up others: it is not a formula", "leave the row out"),
     (
         _DATE,
         "this is a date, which a spreadsheet may have made of a formula",

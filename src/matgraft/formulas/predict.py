@@ -192,7 +192,7 @@ class PropertyModel:
         known = list(dict.fromkeys(name for names in self.names.values() for name in names.code))
         for name in covariates:
             if name not in known:
-                found = f"{name} is no covariate of this run"
+                found = f"{name} is not a covariate of this run"
                 raise OptionError(found, where=str(self.folder), allowed=known, remedy=nearest(name, known))
         return pd.DataFrame({name: [str(value)] * n for name, value in covariates.items()})
 

@@ -196,7 +196,7 @@ def readings_of(
 
 @works_in("out")
 def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
-    """Go on with a run that was broken off.
+    """Go on with a run that was stopped.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
     run = SETTINGS.read(out).run
     for table in run.tables.values():
         if not Path(table).is_file():
-            raise RunError("a table of the run is gone", where=table)
+            raise RunError("a table of the run does not exist", where=table)
     return tune_table(run, out, resume=True, quiet=quiet)
 
 

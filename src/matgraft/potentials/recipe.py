@@ -438,7 +438,7 @@ def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Reci
             remedy="`matgraft predict` predicts formulas with it, and `matgraft crossval` scores such a predictor",
         )
     if not file.is_file():
-        raise RunError(f"this is no run: {SAVED} is missing", where=str(run))
+        raise RunError(f"this is not a run: {SAVED} is missing", where=str(run))
     return make_recipe(check_file(file), options, verb=verb)
 
 

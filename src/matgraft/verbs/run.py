@@ -55,7 +55,7 @@ class Run(Tuned):
         self.folder = Path(folder)
         self.kind = kind_of(self.folder)
         if self.kind not in ("frames", "formulas"):
-            found = f"this is a run of kind {self.kind}" if self.kind else "this is no run"
+            found = f"this is a run of kind {self.kind}" if self.kind else "this is not a run"
             raise RunError(found, where=str(folder), remedy="name the folder that `tune` wrote")
         if not (self.folder / "verdict.json").is_file():
             raise RunError("the run is not finished", where=str(folder), commands=resume_commands(self.folder))

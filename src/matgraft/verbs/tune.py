@@ -120,7 +120,7 @@ def _tune_table(
 
 
 def resume(run: str | Path) -> Run:
-    """Go on with a run that was broken off; of a finished one the report is written again.
+    """Go on with a run that was stopped; of a finished one the report is written again.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def test_what_comes_back_is_no_view_of_a_larger_tensor() -> None:
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, {"a": [1j]}, torch.float32])
 def test_a_value_that_is_not_plain_is_refused(value: object) -> None:
-    with pytest.raises(TypeError, match="is no plain value"):
+    with pytest.raises(TypeError, match="is not a plain value"):
         laid_flat({"inside": [value]})
 
 

@@ -221,7 +221,7 @@ def test_what_was_not_compared_or_cannot_be_believed_is_no_verdict():
         return verdict.level, verdict.tone, verdict.headline.split(":")[0].split(" by ")[0]
 
     alone = choice("source", asked="source").model_copy(update={"compared": ()})
-    assert judged(alone) == ("not compared", "unknown", "Source-only, as asked")
+    assert judged(alone) == ("not compared", "unknown", "Only the source was used, as you asked")
     believed_by_no_one = choice("coral", row("coral", -0.05, -0.01), asked="coral", overlap=FAR)
     assert judged(believed_by_no_one) == ("undecided", "caution", "Undecided against source-only")
     few = compared("coral", UNSURE, UNSURE)

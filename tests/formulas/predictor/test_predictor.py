@@ -339,7 +339,7 @@ def test_bad_input_is_said(small, table):
         with pytest.raises(DataError, match=f"{len(y)} values, but {n} groups"):
             make(small, table, groups=["a", "b"] * (n // 2) + ["c"] * (n % 2))
     for kinds in ((y > 2.5) * 2.0, (y > 2.5) * 0.5, (y > 2.5) - 1.0):
-        with pytest.raises(DataError, match="is no index of 2 classes"):
+        with pytest.raises(DataError, match="is not an index of 2 classes"):
             make(small, table, y=kinds, n_classes=2)
     with pytest.raises(DataError, match="of one class"):
         make(small, table, y=0 * y, n_classes=1)

@@ -94,10 +94,10 @@ def endless(right):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (broken(".right", endless), "no later node"),
+        (broken(".right", endless), "not a later node"),
         (broken(".feature", lambda feature: feature + 5000), "column that is not there"),
         (broken(".number", lambda number: number[:-1]), "other lengths"),
-        (broken(".roots", lambda roots: roots - 1), "is no node"),
+        (broken(".roots", lambda roots: roots - 1), "is not a node"),
         (broken(".right", lambda right: right.astype(float)), "another type"),
         (broken(".number", lambda number: number * np.nan), "not finite"),
         (broken(".points", lambda points: points[:, :1]), "another shape"),
@@ -105,7 +105,7 @@ def endless(right):
         (broken(".factor", lambda factor: factor * 0), "no inverse"),
         (broken(".scales", lambda scales: -scales), "not above 0"),
         (lambda arrays: arrays | {"further": np.zeros(1)}, "unexpected further"),
-        (lambda arrays: {name: one for name, one in arrays.items() if ".right" not in name}, "no fits"),
+        (lambda arrays: {name: one for name, one in arrays.items() if ".right" not in name}, "not fits"),
     ],
 )
 def test_arrays_that_are_no_fits_are_refused(small, table, tmp_path, change, said):

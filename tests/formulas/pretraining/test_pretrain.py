@@ -344,13 +344,13 @@ def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
     pretrain(*files, settings(1), tmp_path / "c", quiet=True)
     with pytest.raises(OptionError, match="not empty"):
         pretrain(*files, settings(1), tmp_path / "c", quiet=True)
-    with pytest.raises(RunError, match="no pretraining"):
+    with pytest.raises(RunError, match="not a pretraining"):
         resume_pretraining(tmp_path, quiet=True)
     files[0].write_text(files[0].read_text() + "NaCl\n")
     with pytest.raises(RunError, match=r"changed since the run began: corpus\n"):
         resume_pretraining(tmp_path / "c", quiet=True)
     files[1].unlink()
-    with pytest.raises(RunError, match="no such file any more"):
+    with pytest.raises(RunError, match="this file no longer exists"):
         resume_pretraining(tmp_path / "c", quiet=True)
 
 
@@ -381,8 +381,8 @@ def test_two_files_of_one_name_are_told_apart(files, tmp_path, role):
     [
         (b"", "not readable as a table"),
         (b"\xff\xfe\x00", "not readable as text"),
-        (b"property,formula,target\ngap,NaCl,x\n", "line 2: the target 'x' is no number"),
-        (b"property,formula,target\ngap,NaCl,1\ngap,MgO,inf\n", "line 3: the target 'inf' is no number"),
+        (b"property,formula,target\ngap,NaCl,x\n", "line 2: the target 'x' is not a number"),
+        (b"property,formula,target\ngap,NaCl,1\ngap,MgO,inf\n", "line 3: the target 'inf' is not a number"),
         (b'property,formula,target\n"gap,NaCl,1\n', "not readable as a table"),
         (b"property,formula,target\na,b,c,d\n", "."),
         (gzip.compress(b"property,formula,target\n" + b"gap,NaCl,1\n" * 200_000), "table_bytes"),

@@ -57,7 +57,7 @@ def test_own_classes_stand_before_a_formula(text, stated, own):
         ("[LAB_A] [LAB_B] Fe2O3", "wrong place"),
         ("[OXIDE] [HALIDE] Fe2O3", "wrong place"),
         ("[OXIDE] [LAB_A] [LAB_B] Fe2O3", "wrong place"),
-        ("Fe2O3 [LAB_A]", "no property"),
+        ("Fe2O3 [LAB_A]", "not a property"),
         ("[LAB_A]Fe2O3", "set apart by spaces"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_column_of_classes_goes_through_a_run(small, tmp_path, monkeypatch):
     assert len(set(stated.value)) == 3
     column = model.predict(pd.DataFrame({"formula": ["Fe2O3"] * 3, "lab": ["lab a", "", "lab b"]}))
     np.testing.assert_allclose(column.value, stated.value, rtol=1e-5)
-    with pytest.raises(DataError, match="'lab c' is no class that was trained on"):
+    with pytest.raises(DataError, match="'lab c' is not a class that was trained on"):
         model.predict(pd.DataFrame({"formula": ["Fe2O3"], "lab": ["lab c"]}))
     with pytest.raises(FormulaError, match="LAB_C"):
         model.predict(["[LAB_C] Fe2O3"])

@@ -60,7 +60,7 @@ def test_alloys_come_where_charges_may_be_any():
 
 
 @pytest.mark.parametrize(
-    ("symbols", "found"), [(("Fe", "Xx"), "'Xx' is no element"), (("Fe",), "1 element"), (("X", "O"), "'X' is no")]
+    ("symbols", "found"), [(("Fe", "Xx"), "'Xx' is not an element"), (("Fe",), "1 element"), (("X", "O"), "'X' is no")]
 )
 def test_elements_that_cannot_be_taken_are_named(symbols, found):
     with pytest.raises(OptionError, match=found):

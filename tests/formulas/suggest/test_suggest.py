@@ -111,7 +111,7 @@ def test_a_condition_tells_candidates_apart(runs):
 @pytest.mark.parametrize(
     ("run", "options", "said"),
     [
-        ("gap", {}, "it is not said what is wanted"),
+        ("gap", {}, "say what you want"),
         ("gap", {"maximise": True, "minimise": True}, "--maximise and --minimise are given"),
         ("gap", {"wanted_class": "wide"}, "--class NAME is not read: target 'gap' is of values"),
         ("gap", {"explore": True, "information": 0.5}, "--information is not read with --explore"),
@@ -119,9 +119,9 @@ def test_a_condition_tells_candidates_apart(runs):
         ("gap", {"maximise": True, "n": 0}, "n=0"),
         ("gap", {"target_value": float("nan")}, "target_value=nan"),
         ("gap", {"maximise": True, "target": "gaps"}, "target of the run 'gaps' is unknown"),
-        ("gap", {"maximise": True, "conditions": {"temperature": 300}}, "temperature is no covariate"),
+        ("gap", {"maximise": True, "conditions": {"temperature": 300}}, "temperature is not a covariate"),
         ("kind", {"maximise": True}, "--maximise is not read: target 'kind' is of classes"),
-        ("kind", {"wanted_class": "wid"}, "'wid' is no class"),
+        ("kind", {"wanted_class": "wid"}, "'wid' is not a class"),
         ("both", {"maximise": True}, "the run has 2 targets"),
         ("heat", {"maximise": True}, "the predictor needs temperature as well"),
     ],

@@ -70,7 +70,7 @@ def test_tiny_amounts_are_kept():
     ("text", "position", "says"),
     [
         ("Fe2Ox", 4, "'x' belongs to no element"),
-        ("Xx2O3", 0, "'Xx' is no element"),
+        ("Xx2O3", 0, "'Xx' is not an element"),
         ("", 0, "no element"),
         ("  ", 1, "no element"),
         ("Fe-2O3", 2, "hyphens join 2 compounds"),

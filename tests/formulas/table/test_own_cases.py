@@ -166,7 +166,7 @@ def test_hidden_sheets_are_passed_over(tmp_path):
         book["old"].sheet_state = "hidden"
 
     table = read(tmp_path, workbook(fill), name="h.xlsx")
-    assert table.values == pytest.approx(VALUES) and "hidden sheets are passed over: old" in told(table)
+    assert table.values == pytest.approx(VALUES) and "hidden sheets are ignored: old" in told(table)
     path = tmp_path / "h.xlsx"
     asked = read_table(path, "gap", ColumnNames(reading=ReadOptions(sheet="old")))
     assert asked.values == pytest.approx(VALUES[::-1])

@@ -43,23 +43,23 @@ def test_anything_else_is_an_error_that_points_into_the_text(text):
 @pytest.mark.parametrize(
     ("text", "position", "said"),
     [
-        ("[OXID] Fe2O3", 0, r"\[OXID\] is no class"),
-        ("Fe2O3 [GAP]", 6, r"\[GAP\] is no property of this run.*\[BANDGAP\], \[K\]"),
-        ("[BANDGAP] Fe2O3", 0, "is no class"),
-        ("Fe2O3 [OXIDE]", 6, "is no property"),
+        ("[OXID] Fe2O3", 0, r"\[OXID\] is not a class"),
+        ("Fe2O3 [GAP]", 6, r"\[GAP\] is not a property of this run.*\[BANDGAP\], \[K\]"),
+        ("[BANDGAP] Fe2O3", 0, "is not a class"),
+        ("Fe2O3 [OXIDE]", 6, "is not a property"),
         ("[OXIDE] Fe2Ox", 12, "'x' belongs to no element"),
         ("[OXIDE]", 7, "no element"),
         ("[OXIDE]Fe2O3", 0, "set apart by spaces"),
-        ("Fe2O3 [HV]", 6, r"\[HV\] is no property"),
-        ("Fe2O3 [Hf]", 6, r"\[Hf\] is no property"),
-        ("[K] Fe2O3", 0, r"\[K\] is no class"),
-        ("[BN] Fe2O3 [K]", 0, r"\[BN\] is no class"),
+        ("Fe2O3 [HV]", 6, r"\[HV\] is not a property"),
+        ("Fe2O3 [Hf]", 6, r"\[Hf\] is not a property"),
+        ("[K] Fe2O3", 0, r"\[K\] is not a class"),
+        ("[BN] Fe2O3 [K]", 0, r"\[BN\] is not a class"),
         ("Fe2O3 [K] [BANDGAP]", 6, "wrong place"),
         ("[OXIDE] [K] Fe2O3", 8, "wrong place"),
         ("Fe2 [K] O3", 4, "wrong place"),
         ("Fe2O3[K]", 5, "set apart by spaces"),
         ("[K]Fe2O3", 0, "set apart by spaces"),
-        ("[CO]", 0, "is no class"),
+        ("[CO]", 0, "is not a class"),
     ],
 )
 def test_mistakes_are_named(text, position, said):
@@ -91,7 +91,7 @@ def test_plain_formulas_keep_their_brackets():
 
 def test_a_table_to_learn_from_may_state_classes_and_no_properties():
     assert parse_stated("[ALLOY] Ni3Al").stated_class == "ALLOY"
-    with pytest.raises(FormulaError, match=r"\[BANDGAP\] is no property"):
+    with pytest.raises(FormulaError, match=r"\[BANDGAP\] is not a property"):
         parse_stated("Fe2O3 [BANDGAP]")
 
 

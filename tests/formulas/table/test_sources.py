@@ -234,7 +234,7 @@ def test_what_is_no_table_is_a_sentence(tmp_path, content, name, said):
 
 def test_a_pipe_in_the_place_of_a_table_is_a_sentence(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="no file, but a pipe"):
+    with pytest.raises(DataError, match="not a file, but a pipe"):
         read_source(tmp_path / "t.csv")
 
 

@@ -39,7 +39,7 @@ def test_classes_of_the_target_are_those_of_the_source(tmp_path):
     (tmp_path / "source.csv").write_text("formula,metal\nNaCl,0\nCu,1\n")
     source = read_table(tmp_path / "source.csv", "metal")
     assert read_target(write(tmp_path, "formula,metal\nAg,1.0\nSi,0\n"), source, "metal").truths.tolist() == [1, 0]
-    with pytest.raises(DataError, match=r"line 3.*'maybe' is no class"):
+    with pytest.raises(DataError, match=r"line 3.*'maybe' is not a class"):
         read_target(write(tmp_path, "formula,metal\nAg,1\nSi,maybe\n"), source, "metal")
 
 

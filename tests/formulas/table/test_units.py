@@ -35,7 +35,7 @@ def test_what_is_typed_counts() -> None:
     ("typed", "targets", "said"),
     [
         (["eV"], ["gap", "Tc"], "it could be of gap or of Tc"),
-        (["gp=eV"], ["gap"], "'gp' is no target"),
+        (["gp=eV"], ["gap"], "'gp' is not a target"),
         (["eV", "K"], ["gap"], "given twice"),
         (["gap=eV", "gap=K"], ["gap", "Tc"], "given twice"),
     ],

@@ -97,7 +97,7 @@ def test_a_sound_model_passes_with_slopes_of_one(tmp_path: Path) -> None:
         ({"offset": 0.3}, "offset of energies 0.3", "references.mode"),
         ({"noise": 3.0}, "error of forces over forces, Cu", "loss.forces"),
         ({"soft_above": 2.0}, "tenth with the largest 0.8", "loss.forces"),
-        ({"forces": np.nan}, "frames whose predictions are no number 24", "loss.forces"),
+        ({"forces": np.nan}, "frames whose predictions are not numbers 24", "loss.forces"),
     ],
 )
 def test_what_was_broken_on_purpose_is_caught(changes, said: str, option: str, tmp_path: Path) -> None:

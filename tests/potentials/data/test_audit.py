@@ -75,7 +75,7 @@ def test_the_shared_silicon_mixes_two_shear_orders(si_as_shared):
     assert failed(found) == {"stress-shear"}
     assert found["stress-shear"].frames == dynamics
     assert "xz,yz,xy stand in the places" in found["stress-shear"].remedy
-    assert not found["stress-shear"].blocks and not found["stress-shear"].actions, "two trajectories are no proof"
+    assert not found["stress-shear"].blocks and not found["stress-shear"].actions, "two trajectories are not proof"
 
 
 def test_every_code_has_a_section_in_the_docs(si):

@@ -104,7 +104,7 @@ def test_a_pressure_is_in_gpa_whatever_unit_its_tag_or_the_condition_has() -> No
     assert Condition.of("pressure=1").met_by(data).frames == (0,)
     assert Condition.of("pressure=50 kbar").met_by(data).frames == (1, 2, 3)
     assert Condition.of("pressure=high").met_by(data).frames == (4,)
-    with pytest.raises(OptionError, match="'40 stone' is no number"):
+    with pytest.raises(OptionError, match="'40 stone' is not a number"):
         Condition.of("pressure>40 stone")
 
 
@@ -132,13 +132,13 @@ def test_a_frame_without_the_tag_is_in_no_row() -> None:
         ("config_typ=surface", r"'config_typ' is neither.*\n(.*\n)*.*did you mean 'config_type'"),
         ("temperature>=2000", r"no frame has temperature>=2000\nallowed: temperature: 300, 600"),
         ("element=Ge", r"no frame has the element 'Ge'\nallowed: Si"),
-        ("element>Ge", "is no number"),
+        ("element>Ge", "is not a number"),
         ("element>1", "an element is there or not"),
         ("config_type>3", "no frame has config_type>3"),
         ("x(Xx)>0.5", "'x\\(Xx\\)' is neither"),
-        ("surface", "is no condition"),
-        ("300>T>200", "'T>200' is no number"),
-        ("temperature>=hot", "'hot' is no number"),
+        ("surface", "is not a condition"),
+        ("300>T>200", "'T>200' is not a number"),
+        ("temperature>=hot", "'hot' is not a number"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(condition: str, message: str) -> None:

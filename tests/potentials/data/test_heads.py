@@ -170,7 +170,7 @@ def test_the_foundation_has_its_own_head_beside_one_or_where_it_is_asked_for(
     (train,) = assign_heads([of(*theories)], foundation=foundation)
     assert head_names(train, foundation) == expected
     (note,) = train.provenance.notes
-    assert note.endswith("; foundation (kept by frames to rehearse)") == ("foundation" in expected)
+    assert note.endswith("; foundation (kept by replay frames)") == ("foundation" in expected)
 
 
 def test_one_head_without_the_foundations_own_is_an_error() -> None:

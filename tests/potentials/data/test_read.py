@@ -421,5 +421,5 @@ def test_a_frame_is_weighted_by_its_key(tmp_path: Path) -> None:
     assert any("weighted in the loss by their key 'config_weight'" in note for note in dataset.provenance.notes)
     frames[1].info["config_weight"] = -1
     ase.io.write(tmp_path / "b.extxyz", frames)
-    with pytest.raises(DataError, match=r"b\.extxyz frame 1: config_weight=-1 is no weight"):
+    with pytest.raises(DataError, match=r"b\.extxyz frame 1: config_weight=-1 is not a weight"):
         read(tmp_path / "b.extxyz")

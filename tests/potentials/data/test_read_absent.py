@@ -65,7 +65,7 @@ def test_zeros_for_not_computed_are_counted_told_and_left_out(
     path = saved(tmp_path / "a.extxyz", *frames)
     assert counts(path) == dict.fromkeys(ALL, 6) | {quantity: 6 - part}
     notes = read(path, want=()).provenance.notes
-    assert f"a.extxyz: {quantity} is exactly zero in {part} of 6 frames: taken for not computed, and left out" in notes
+    assert f"a.extxyz: {quantity} is exactly zero in {part} of 6 frames: read as not computed, and left out" in notes
 
 
 @pytest.mark.parametrize(("quantity", "shape"), [("energy", ()), ("forces", (8, 3)), ("stress", (3, 3)), ("stress", 9)])

@@ -58,7 +58,7 @@ def test_vectors_below_the_atoms_are_the_cell(tmp_path: Path) -> None:
     ("text", "where", "said"),
     [
         (WATER + WATER[:-12], "frame 1", "line 10 has 3 columns, 7 are named"),
-        (WATER + WATER.replace("H 0.96", "Hx 0.96"), "frame 1", "line 9 names 'Hx', which is no element"),
+        (WATER + WATER.replace("H 0.96", "Hx 0.96"), "frame 1", "line 9 names 'Hx', which is not an element"),
         (WATER + WATER.replace("0.96 0 0", "0.96 0 O"), "frame 1", "could not convert"),
         (WATER + WATER[:-30], "frame 1", "ends in the middle"),
         ("#" + WATER, "frame 0", "line 1 should be a number of atoms"),

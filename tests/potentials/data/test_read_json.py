@@ -146,7 +146,7 @@ def test_energies_that_mean_different_things_ask_for_a_choice(tmp_path: Path) ->
     [
         ("[{", "not valid JSON"),
         ("[]", "no record with a structure"),
-        ('{"a": 3}', "'a' is no record"),
+        ('{"a": 3}', "'a' is not a record"),
         ('[{"structure": {"lattice": 1}}]', "structure cannot be read"),
         ('{"structure": [{}, {}], "energy": [1]}', "'energy' has 1 entries for 2 structures"),
     ],

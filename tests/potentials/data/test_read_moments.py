@@ -84,7 +84,7 @@ def test_a_wrong_shape_is_an_error_where_the_key_is_named(tmp_path: Path) -> Non
     path = extxyz(tmp_path / "a.xyz", magmom=0.2)
     with pytest.raises(DataError, match=r"magmom has the shape \(\)"):
         read(path, keys={"magmom": "magmom"})
-    with pytest.raises(OptionError, match="no unit of magmom"):
+    with pytest.raises(OptionError, match="not a unit of magmom"):
         read(path, units={"magmom": "eV"})
 
 

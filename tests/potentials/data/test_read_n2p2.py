@@ -73,7 +73,7 @@ def test_a_folder_gives_its_frames_once(tmp_path: Path) -> None:
         (FRAME.replace("atom 4.0", "atom four"), "frame 0: line 7 cannot be read"),
         (FRAME.replace("atom 4.0 5.0 6.0 S", "atom 4.0 5.0 6.0 Qq"), "frame 0: line 7 cannot be read"),
         (FRAME.replace("lattice 0.0 2.0 12.0\n", ""), "2 lattice vectors"),
-        (FRAME.replace("energy -1.5", "energie -1.5"), "'energie' is no word of input.data"),
+        (FRAME.replace("energy -1.5", "energie -1.5"), "'energie' is not a word of input.data"),
         (FRAME + "energy 3\n", "'energy' stands outside a frame"),
     ],
 )

@@ -307,7 +307,7 @@ def test_mtp_without_a_cell_is_a_molecule_and_labels_of_a_potential_are_told(tmp
         ("    2\n", "    3\n", "2 atoms, Size says 3"),
         ("cartes_x", "place_x", "no positions among"),
         (" AtomData:", " Data:", "no AtomData"),
-        ("yz xz xy", "yz xz ab", "'ab' is no component"),
+        ("yz xz xy", "yz xz ab", "'ab' is not a component"),
     ],
 )
 def test_broken_configurations_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -678,7 +678,7 @@ def test_rows_of_an_aselmdb(tmp_path: Path) -> None:
     assert data.tag("kind") == ["rattled"] * 3
 
 
-@pytest.mark.parametrize(("value", "said"), [(b"\x80\x04K\x01.", "pickled objects"), (b"plain", "no compressed JSON")])
+@pytest.mark.parametrize(("value", "said"), [(b"\x80\x04K\x01.", "pickled objects"), (b"plain", "not compressed JSON")])
 def test_other_lmdb_files_are_refused(tmp_path: Path, value: bytes, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read(lmdb_file(tmp_path / "a.lmdb", {b"0": value}))
@@ -729,7 +729,7 @@ def test_elements_that_nothing_reads_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["cu", "X", "Steel"])
 def test_elements_are_symbols(tmp_path: Path, wrong: str) -> None:
-    with pytest.raises(MatgraftError, match="is no element"):
+    with pytest.raises(MatgraftError, match="is not an element"):
         read(system(tmp_path / "CuS", frames()), elements=[wrong])
 
 

@@ -111,7 +111,7 @@ def test_a_stress_per_volume_without_a_volume_is_left_out_and_told(tmp_path: Pat
 
 def test_what_is_no_slab_has_no_stress_per_area(tmp_path: Path) -> None:
     crystal = Atoms("Si2", [[0, 0, 0], [1.3, 1.4, 1.3]], cell=np.diag([3, 3, 3]), pbc=True)
-    with pytest.raises(DataError, match=r"slab.extxyz frame 0.*per area, and the frame is no slab"):
+    with pytest.raises(DataError, match=r"slab.extxyz frame 0.*per area, and the frame is not a slab"):
         frames(tmp_path, crystal, "REF_stress", STRESS, units={"stress": "N/m"})
 
 

@@ -243,7 +243,7 @@ def test_too_few_frames() -> None:
     "fractions", [(0.8, 0.2), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0), (0.0, 0.5, 0.5), (1.2, -0.1, -0.1)]
 )
 def test_fractions_that_are_none(fractions: tuple[float, ...]) -> None:
-    with pytest.raises(OptionError, match="no shares"):
+    with pytest.raises(OptionError, match="not shares"):
         split(dataset("a", "b", "c"), fractions=fractions)
 
 
@@ -285,7 +285,7 @@ def test_near_duplicates_across_the_parts_are_counted_and_warned_of() -> None:
 
 def test_trajectories_that_nothing_names_are_guessed_with_a_warning() -> None:
     data = Dataset(tuple(Sample(bulk("Si", cubic=True, a=a), {}) for a in np.linspace(4, 8, 12)))
-    assert "nothing names the trajectories" in split(data).warnings[0].text
+    assert "no tag names the trajectories" in split(data).warnings[0].text
 
 
 def test_a_test_set_that_shares_a_trajectory_is_found() -> None:

@@ -245,7 +245,7 @@ def test_a_number_changed_on_purpose_is_noticed_by_who_reads_all(memory: Dataset
     with pytest.raises(DataError, match="end of the file"):
         open_store(path)
     path.write_bytes(path.read_bytes() + trailer(path))  # of one who knows how a store ends
-    with pytest.raises(DataError, match="geometry of frame 2 is not what was written"):
+    with pytest.raises(DataError, match="geometry of frame 2 is not what matgraft wrote"):
         read_store(path)
 
 

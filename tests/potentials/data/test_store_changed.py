@@ -102,7 +102,7 @@ def test_an_edited_number_is_refused(store: Path, column: str) -> None:
 
 def test_an_edit_by_another_tool_is_found_when_the_store_is_opened(store: Path) -> None:
     edited(store, lambda file: file["labels/energy"].__setitem__(3, -9.0), seals=False)
-    with pytest.raises(DataError, match="the end of the file is not what was written"):
+    with pytest.raises(DataError, match="the end of the file is not what matgraft wrote"):
         open_store(store)
 
 

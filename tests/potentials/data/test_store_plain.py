@@ -152,10 +152,10 @@ EDITS: dict[Edit, str] = {
     declared_unchunked: r"frames/weight says that it has 8,796,093,022,208 bytes: only 0",
     other_type: "labels/energy is of type",
     references: "labels/energy is of type",
-    a_group: "labels/energy is no array",
+    a_group: "labels/energy is not an array",
     other_shape: r"labels/forces is of type float64 and shape \(6, 4\)",
     no_rows: r"labels/energy is of type float64 and shape \(\)",
-    long_text: "files is no text",
+    long_text: "files is not text",
 }
 
 

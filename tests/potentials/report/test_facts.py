@@ -78,7 +78,9 @@ def test_files_of_an_earlier_version_are_named(run_folder: Path) -> None:
     (run_folder / "checks.json").write_text(json.dumps(checks))
     said = read_facts(run_folder)
     assert set(said.unreadable) == {"verdict.json", "checks.json"} and said.metrics is not None
-    assert said.unreadable["verdict.json"] == "it is torn or of another version of matgraft (outcome: Field required)"
+    assert (
+        said.unreadable["verdict.json"] == "it is damaged or of another version of matgraft (outcome: Field required)"
+    )
     assert "of another version of matgraft (rows.0.kind: " in said.unreadable["checks.json"]
 
 

@@ -170,7 +170,7 @@ def test_a_complete_run_lacks_nothing(page: Page) -> None:
 def test_an_unreadable_file_is_named_with_its_reason(run_folder: Path) -> None:
     (run_folder / "split.json").write_text('{"by": ')
     assert re.search(
-        r"split\.json could not be read: it is torn or of another version of matgraft \(Invalid JSON",
+        r"split\.json could not be read: it is damaged or of another version of matgraft \(Invalid JSON",
         Page(page_of(run_folder)).text,
     )
 

@@ -143,7 +143,7 @@ def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(t
     assert not any("belong to simulations" in one.text for one in fresh.verdict.cautions)
     (run / "frames.extxyz").unlink()
     gone = evaluated(run, further)
-    assert gone.verdict.cautions[0].text.startswith("The training file is not where the recipe says")
+    assert gone.verdict.cautions[0].text.startswith("The training file is not at the place that the recipe names")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_what_blocks_without_a_network_loads_none(tmp_path: Path, matgraft: Call
     assert told == []  # nobody waits for a foundation: once is enough
     by_code = {one.code: one for one in found}
     assert by_code["duplicates"].outcome == "passed"
-    assert by_code["force-unit"].evidence == "the foundation is not asked before this is put right: non-finite"
+    assert by_code["force-unit"].evidence == "the foundation is not used before this is corrected: non-finite"
     with pytest.raises(AuditError, match=r"(?s)non-finite.*option: 'audit.drop=\[3\]'"):
         tune_frames(Recipe(train=str(file)), tmp_path / "run")
     assert not (tmp_path / "run").exists()

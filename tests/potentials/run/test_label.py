@@ -355,7 +355,7 @@ def test_a_lower_limit_of_forces_holds_for_labels_of_the_store_too(here):
 def test_a_file_of_other_frames_is_not_written_over(here):
     write("train.extxyz", a_frame())
     before = Path("train.extxyz").read_bytes()
-    with pytest.raises(OptionError, match="no file of labelled frames"):
+    with pytest.raises(OptionError, match="not a file of labelled frames"):
         label([a_frame(0.3)], fickle(here), out=Path("train.extxyz"), quiet=True)
     assert Path("train.extxyz").read_bytes() == before
     Path("own.yaml").write_text("functional: PBE\n")

@@ -159,7 +159,7 @@ def test_another_verb_says_which_one_reads_them() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("{Sj: 1}", "'Sj' is no element"), ("{Si: 1, 14: 2}", "two energies"), ("{Si: x}", "valid number")],
+    [("{Sj: 1}", "'Sj' is not an element"), ("{Si: 1, 14: 2}", "two energies"), ("{Si: x}", "valid number")],
 )
 def test_what_is_no_energy_of_an_element(typed: str, said: str) -> None:
     with pytest.raises(OptionError, match=said):

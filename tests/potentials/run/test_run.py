@@ -145,7 +145,7 @@ def test_evaluate_says_that_a_folder_is_no_run(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="this is a Git LFS pointer"):
             verb(tmp_path / "my.model")
     (tmp_path / "card.json").write_text("{}")
-    with pytest.raises(RunError, match=r"no run: recipe\.yaml is missing"):
+    with pytest.raises(RunError, match=r"not a run: recipe\.yaml is missing"):
         evaluate_run(tmp_path, Path("frames.extxyz"))
 
 

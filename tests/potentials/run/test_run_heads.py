@@ -288,12 +288,12 @@ def test_the_run_says_what_was_rehearsed_under_which_head(own: Path) -> None:
     (level,) = [one for one in said["audit"]["findings"] if one["code"] == "theory-foundation"]
     assert level["outcome"] == "passed" and level["evidence"].startswith("r2SCAN: All 8 frames by R2SCAN")
     notes = json.loads((own / "provenance.json").read_text())["notes"]
-    assert "heads by theory: r2SCAN (8 frames; R2SCAN, VASP); foundation (kept by frames to rehearse)" in notes
+    assert "heads by theory: r2SCAN (8 frames; R2SCAN, VASP); foundation (kept by replay frames)" in notes
     checks = json.loads((own / "checks.json").read_text())["findings"]
     assert [one["title"].split(":")[0] for one in checks] == ["Head r2SCAN", "Head foundation"]
     assert not [use for use in VERDICT.read(own).not_fit_for if "foundation" in use.use]
     page = (own / "report.html").read_text()
-    assert "8 frames with labels of their own at weight 1 under foundation" in page
+    assert "8 frames with their own labels at weight 1 under foundation" in page
     assert f"matgraft evaluate '{own}#foundation' FRAMES" in page.replace("&#39;", "'")
 
 

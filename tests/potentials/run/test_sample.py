@@ -55,7 +55,7 @@ def test_a_pool_is_read_back_with_its_origins() -> None:
     found = sampled(temperature="300,600", make="strain,vacancy", count=2)
     frames = read("pool.extxyz", want=())
     assert len(frames) == found.n_frames == sum(found.kinds.values()) == sum(found.origins.values())
-    assert not frames.quantities(), "what a model predicts is no label"
+    assert not frames.quantities(), "what a model predicts is not a label"
     assert found.kinds.keys() == {"md", "strain", "vacancy"} and set(frames.tag("config_type")) == {*found.kinds}
     assert {"md nvt 300 K", "md nvt 600 K", "vacancy Cu"} <= {*frames.tag("origin")}
     assert [one.stopped for one in found.walkers] == ["end", "end"] and not found.has_gate
@@ -125,7 +125,7 @@ def test_pressure_is_for_bulk_and_what_is_left_out_is_told() -> None:
     assert [(one.pressure_GPa, one.structure) for one in found.walkers] == [(0, "Cu4"), (20, "Cu4")]
     assert any("Cu12" in one and "bulk" in one for one in found.notes)
     assert "md npt 300 K 20 GPa" in found.origins
-    with pytest.raises(OptionError, match="nothing of what is asked applies"):
+    with pytest.raises(OptionError, match="nothing that you asked for applies"):
         sampled("other.extxyz", [molecule("H2O")], **settings)
 
 

@@ -311,7 +311,7 @@ def test_a_foundation_that_diverged_is_no_rival():
         summary.gain[name][key] = replace(summary.gain[name][key], interval=None)
     found = verdict(summary)
     assert found.level == "mixed"
-    assert "no finite figure to hold it against in energy" in found.headline
+    assert "no finite value to compare it with in energy" in found.headline
 
 
 def test_a_model_that_is_perfect_on_all_groups_but_one_has_a_rival():

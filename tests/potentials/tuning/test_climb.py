@@ -329,7 +329,7 @@ def test_the_forecast_counts_the_frames_to_rehearse(
     ).record
     edges = [one.n_edges for one in encode_all(chgnet, labelled[0].samples)]
     assert least[1] / least[0] - 1 == pytest.approx(sum(edges[:3]) / sum(edges))
-    assert "the training frames and 3 frames to rehearse" in record.rungs[-1].why
+    assert "the training frames and 3 replay frames" in record.rungs[-1].why
 
 
 @pytest.mark.parametrize(("settings", "size"), [(ReplaySettings(), 64), (ReplaySettings(size=7), 7)])

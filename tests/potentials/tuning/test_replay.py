@@ -75,13 +75,13 @@ def test_every_strategy_through_the_network_can_rehearse(name: str) -> None:
         (
             "full",
             {"weight": 2.0},
-            r"replay\.weight is not read: nothing is rehearsed\nallowed: strategy\.name=replay",
+            r"replay\.weight is not read: this run has no replay\nallowed: strategy\.name=replay",
         ),
         ("lora", {"file": "a.xyz"}, r"replay\.file is not read"),
         (
             "feature",
             {"size": 9},
-            r"nothing can be rehearsed with 'feature'.*\nallowed: full, partial, gradual, lora, replay, multihead",
+            r"replay is not possible with 'feature'.*\nallowed: full, partial, gradual, lora, replay, multihead",
         ),
     ],
 )
@@ -336,8 +336,8 @@ def test_a_fit_learns_a_files_own_labels(chgnet: Potential, known: Dataset, pair
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"offset": 1.0}, r"not in the convention of the foundation(.|\n)*1\.00 eV/atom"),
-        ({"metagga": "R2SCAN"}, r"8 of 8 frames to rehearse are of R2SCAN, and chgnet:0.3.0 is of PBE"),
+        ({"offset": 1.0}, r"do not have the convention of the foundation(.|\n)*1\.00 eV/atom"),
+        ({"metagga": "R2SCAN"}, r"8 of 8 replay frames are of R2SCAN, and chgnet:0.3.0 is of PBE"),
     ],
 )
 def test_labels_of_another_convention_are_refused(
@@ -353,7 +353,7 @@ def test_frames_without_labels_cannot_be_their_own_targets(chgnet: Potential, kn
     frames = [sample.content.copy() for sample in known]
     frames[0].info["energy"] = -1.0
     write(tmp_path / "bare.extxyz", frames)
-    with pytest.raises(DataError, match=r"bare.extxyz frame 1: 7 of 8 frames to rehearse have neither"):
+    with pytest.raises(DataError, match=r"bare.extxyz frame 1: 7 of 8 replay frames have neither"):
         read_rehearsed(str(tmp_path / "bare.extxyz"), chgnet.card)
 
 
@@ -389,7 +389,7 @@ def test_a_head_of_another_functional_never_rehearses(chgnet: Potential, pairs: 
 def test_strategy_replay_refuses_frames_of_another_functional(chgnet: Potential, pairs: Dataset) -> None:
     scan = under_theory(pairs, SCAN)
     for options in ({"strategy": "replay"}, {"strategy": "lora", "replay": ReplaySettings(size=4)}):
-        with pytest.raises(OptionError, match="never rehearsed by a head of another functional"):
+        with pytest.raises(OptionError, match="never used for a head of another functional"):
             adapt(chgnet, scan[:2], scan[2:3], **options)
 
 

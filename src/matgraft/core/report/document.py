@@ -287,7 +287,7 @@ class Document:
     sections: Sequence[Section]
     level: str = ""
     kind: str = "matgraft report"
-    footer: str = "Written by matgraft. This page holds everything it shows and asks nothing of the network."
+    footer: str = "Written by matgraft. This page is complete and loads nothing from the network."
 
     @property
     def title(self) -> str:

@@ -155,7 +155,7 @@ def _restore(
             "the checkpoint was written by an older version of matgraft, which made a step of as many frames as fit "
             "into the memory: its steps and its plan cannot be counted on",
             where=str(folder / FILE),
-            remedy="begin the fit anew: give the recipe of the run, and another folder",
+            remedy="begin the fit again: give the recipe of the run, and another folder",
         )
     if [weight.shape for weight in content["weights"]] != [parameter.shape for parameter in parameters]:
         raise DataError("the checkpoint is of another model or strategy", where=str(folder / FILE))
@@ -178,7 +178,7 @@ def _typed(path: Path) -> Iterator[None]:
         raise DataError(
             f"the checkpoint does not hold what a fit goes on with: {type(error).__name__}: {error}",
             where=str(path),
-            remedy="remove the file and resume the run: the fit begins anew",
+            remedy="remove the file and resume the run: the fit begins again",
         ) from error
 
 

@@ -48,7 +48,7 @@ def laid_flat(content: object) -> dict[str, object]:
             return {type(value).__name__: [laid(one) for one in value]}
         if value is None or isinstance(value, str | bool | int | float):
             return value
-        raise TypeError(f"{type(value).__name__} is no plain value")
+        raise TypeError(f"{type(value).__name__} is not a plain value")
 
     structure = json.dumps(laid(content))
     return {"structure": structure, "tensors": {kind: _joined(own) for kind, own in pieces.items()}}

@@ -81,7 +81,7 @@ class DomainOverlap:
     def lacks(self) -> list[str]:
         """What speaks against an overlap, each with its figure; empty where nothing does."""
         said = {
-            f"a classifier tells them apart (AUC {self.auc:.3f})": self.auc > TOLD_APART,
+            f"a classifier separates them (AUC {self.auc:.3f})": self.auc > TOLD_APART,
             f"{self.within:.0%} of the target lie in the source's range": self.within < WITHIN,
             f"{self.effective:.0f} of {len(self.weights)} rows are left by their weights": self.is_scarce,
         }

@@ -136,7 +136,7 @@ def _outcome(facts: MethodChoice) -> Outcome:
 def _headline(facts: MethodChoice, outcome: Outcome) -> str:
     said = f"proxies that need no label of the target ({in_short(facts.rivals)})"
     if facts.asked == SOURCE:
-        return "Source-only, as asked: nothing was compared"
+        return "Only the source was used, as you asked: nothing was compared"
     than = f"{outcome.capitalize()} {'than' if outcome in THAN else 'against'} {AGAINST}"
     if facts.method == SOURCE:
         return f"{than}, which is kept, by {said}"
@@ -150,7 +150,7 @@ def _cautions(facts: MethodChoice, source: Verdict, table: str, target: str) -> 
         text = f"{overlap.evidence}. Predictions there are extrapolations, and no proxy is believed"
         yield Caution(code=overlap.code, damage=Damage.WRONG, text=text, remedy=overlap.remedy)
     if harm.actions:
-        text = f"{facts.method} was asked for and does harm by the proxies"
+        text = f"{facts.method} was asked for and is worse by the proxies"
         yield Caution(code=harm.code, damage=Damage.HARM, text=text, remedy=harm.remedy, actions=harm.actions)
     for name, reason in facts.skipped.items():
         yield Caution(code="method-left-out", damage=Damage.NOTE, text=f"{name} was left out: {reason}")

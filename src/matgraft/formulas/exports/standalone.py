@@ -93,7 +93,7 @@ def read_formula(given: str | Mapping[str, float]) -> Formula:
     symbols = {symbol: Z for Z, symbol in enumerate(tables()["symbols"])}
     amounts = _amounts(given) if isinstance(given, str) else {name: Fraction(str(x)) for name, x in given.items()}
     if strange := [name for name in amounts if name not in symbols]:
-        raise ValueError(f"{given!r}: {strange[0]!r} is no element")
+        raise ValueError(f"{given!r}: {strange[0]!r} is not an element")
     found = {symbols[name]: amount for name, amount in amounts.items() if amount > 0}
     if not found or min(amounts.values()) < 0:
         raise ValueError(f"{given!r}: there is no element with an amount above 0, or an amount is negative")

@@ -182,7 +182,7 @@ def _opened(folder: Path, name: str, card: MetricCard) -> Metric:
         raise DataError(
             "this metric has a linear map, which only earlier versions of matgraft read",
             where=str(folder),
-            remedy="learn it anew with `matgraft episodes`",
+            remedy="learn it again with `matgraft episodes`",
         )
     return Metric(name, card, _formulas(folder / BACKGROUND))
 

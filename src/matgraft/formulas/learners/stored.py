@@ -118,14 +118,14 @@ class FlatTrees:
         if not (len(self.number) == len(self.right) == n) or len(self.weight) not in (0, n) or not len(self.roots):
             return "the arrays of the trees have other lengths"
         if not n or self.roots.min() < 0 or self.roots.max() >= n:
-            return "the root of a tree is no node"
+            return "the root of a tree is not a node"
         kinds = [one.dtype.kind for one in (self.roots, self.feature, self.right, self.number, self.weight)]
         if kinds != ["i", "i", "i", "f", "f"]:
             return "an array of the trees is of another type"
         if self.feature.min() < LEAF or self.feature.max() >= width:
             return "a tree reads a column that is not there"
         if (self.right[inner] <= own[inner] + 1).any() or self.right.max() >= n or inner[-1]:
-            return "a child of a node is no later node"
+            return "a child of a node is not a later node"
         return ""
 
 

@@ -30,7 +30,7 @@ MOST_ROWS = 2000
 """Rows up to which fits are kept: 14 bytes a node are 17 MB a forest there, and a prediction waits for the file."""
 LARGEST = 1e60
 """Of a number that was learned; squares of larger ones leave the range of floating point."""
-AGAIN = "copy the whole folder anew from where it is whole, or tune anew"
+AGAIN = "copy the whole folder again from a complete copy, or tune again"
 POINTS, UNIT = "neighbourhood.points", "neighbourhood.unit"
 Kept = TypeVar("Kept", FlatTrees, StoredProcess)
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def load_fits(file: Path, members: Mapping[str, Member], inputs: Inputs) -> tupl
         if home.points.shape != (len(home.points), inputs.blocks["embedding"].shape[1]) or not home.unit > 0:
             raise ValueError("the points of the training set have another shape")
     except (KeyError, ValueError, IndexError) as error:
-        raise DataError(f"the arrays are no fits: {error}", where=str(file), remedy=AGAIN) from error
+        raise DataError(f"the arrays are not fits: {error}", where=str(file), remedy=AGAIN) from error
     refuse_other_names(arrays, used, file)
     return fits, home
 

@@ -129,7 +129,7 @@ def _check(y: Array, n_classes: int) -> None:
     if not np.isfinite(y).all():
         raise DataError(f"the value of row {int(np.flatnonzero(~np.isfinite(y))[0])} is not finite")
     if n_classes and not np.isin(y, np.arange(n_classes)).all():
-        found = f"{y[~np.isin(y, np.arange(n_classes))][0]:g} is no index of {n_classes} classes"
+        found = f"{y[~np.isin(y, np.arange(n_classes))][0]:g} is not an index of {n_classes} classes"
         raise DataError(found, allowed=[f"0 to {n_classes - 1}"])
     if n_classes == 1:
         raise DataError("every row is of one class: there is nothing to learn")

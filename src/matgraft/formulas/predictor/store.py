@@ -253,7 +253,7 @@ def read_network(file: Path, make: Callable[[Mapping[str, NDArray[Any]]], Made])
     arrays = load_arrays(file)
     refuse_infinite({name: one for name, one in arrays.items() if name.startswith("weights.")}, file)
     if nan := [name for name, one in arrays.items() if name.startswith("scaling.") and np.isnan(one).any()]:
-        raise DataError(f"{nan[0]} is no number", where=str(file), remedy=WHOLE)
+        raise DataError(f"{nan[0]} is not a number", where=str(file), remedy=WHOLE)
     try:
         network = make(arrays)
         own = network.arrays()

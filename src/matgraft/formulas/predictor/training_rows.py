@@ -24,7 +24,7 @@ _ALWAYS = ("y", "weights", "covariates", "lengths", "numbers", "fractions")
 _HELD = ("held_lower", "held_upper", "held_std")
 _ROUNDED = 1e-6
 """How far the fractions of a formula may be from 1 in all: each is rounded to 1e-9, and an alloy has at most 118."""
-REMEDY = "copy the whole folder anew, its .npz and .safetensors files as well, or make it anew"
+REMEDY = "copy the whole folder anew, its .npz and .safetensors files as well, or make it again"
 
 
 @dataclass(frozen=True)
@@ -118,4 +118,4 @@ def _faults(arrays: Mapping[str, NDArray[Any]], n_classes: int) -> Iterator[str]
     if n_classes and not np.isin(y, np.arange(n_classes)).all():
         yield f"a class is none of 0 to {n_classes - 1}"
     if any(np.isnan(arrays[name]).any() for name in _HELD if name in arrays):
-        yield "an interval is no number"
+        yield "an interval is not a number"

@@ -102,7 +102,7 @@ def pretrain(
 
 @works_in("out")
 def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone:
-    """Go on with a run that was broken off, to the same weights that an unbroken one would have.
+    """Go on with a run that was stopped, to the same weights that an unbroken one would have.
 
     Raises
     ------
@@ -110,10 +110,10 @@ def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone
         If the folder holds no such run, or its tables are no longer those that it began with.
     """
     if not (out / RUN.name).is_file():
-        raise RunError(f"this is no pretraining: {RUN.name} is missing", where=str(out))
+        raise RunError(f"this is not a pretraining: {RUN.name} is missing", where=str(out))
     run = RUN.read(out)
     if gone := [str(path) for path in (run.corpus, run.properties) if path is not None and not path.is_file()]:
-        raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN.name))
+        raise RunError(f"{' and '.join(gone)}: this file no longer exists", where=str(out / RUN.name))
     return _conduct(run, out, resume=True, quiet=quiet)
 
 

@@ -128,7 +128,7 @@ def read_property_table(path: Path, exclude: str | None) -> pd.DataFrame:
     values = pd.to_numeric(table["target"], errors="coerce")
     if (bad := table["target"].notna() & ~np.isfinite(values)).any():
         first = int(np.flatnonzero(bad)[0])
-        found = f"the target {str(table['target'].iloc[first])[:40]!r} is no number"
+        found = f"the target {str(table['target'].iloc[first])[:40]!r} is not a number"
         raise DataError(found, where=f"{path} line {first + 2}")
     table = table.assign(target=values)
     return table[table[exclude] != 1] if exclude else table

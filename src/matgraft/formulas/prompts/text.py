@@ -27,10 +27,10 @@ NO_PROMPTS = (
     "prompts are read by runs of `matgraft tune --strategy prompt`; elsewhere write the formula alone, and the "
     "brackets of a formula without spaces around them"
 )
-CLASSES = "class of materials, which stand before a formula"
-PROPERTIES = "property of this run, which stand behind a formula"
+CLASSES = "class of materials; classes are written before a formula"
+PROPERTIES = "property of this run; properties are written behind a formula"
 ONE_EACH = "a formula has one class before it and one property behind it"
-TOUCH = "brackets of a formula stand without spaces around them"
+TOUCH = "brackets of a formula have no spaces around them"
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def _tokens(names: Iterable[str], what: str, remedy: str) -> dict[str, str]:
 def _unknown(text: str, match: re.Match[str], known: Iterable[str], what: str) -> FormulaError:
     allowed = ", ".join(f"[{name}]" for name in known) or "none"
     remedy = "; ".join(filter(None, (nearest(match[1], known), TOUCH)))
-    return FormulaError(text, match.start(), f"[{match[1]}] is no {what}: {allowed}", remedy)
+    return FormulaError(text, match.start(), f"[{match[1]}] is not a {what}: {allowed}", remedy)
 
 
 def _misplaced(text: str, match: re.Match[str], rule: str) -> FormulaError:
-    return FormulaError(text, match.start(), f"[{match[1]}] stands in the wrong place: {rule}", TOUCH)
+    return FormulaError(text, match.start(), f"[{match[1]}] is in the wrong place: {rule}", TOUCH)

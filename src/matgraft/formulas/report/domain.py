@@ -38,10 +38,10 @@ MARGIN = 0.04
 
 def domain_section(target: TargetReport, domain: DomainMetrics, i: int) -> Section:
     """Return what is known of the way to the target."""
-    lead = "Source-only was asked for: nothing was compared."
+    lead = "Only the source was used, as you asked: nothing was compared."
     if domain.rivals:
         lead = (
-            f"Methods are compared without a label of the target, on {domain.n} rows of the source, by chemical "
+            f"Methods are compared without labels of the target, on {domain.n} rows of the source, by chemical "
             "system. Reverse validation: a fit labels the target, a second one learns these labels and must predict "
             "the source. Importance-weighted: the source's own error, each row counting as often as it would stand in "
             "the target. In brackets the differences to source-only, ± one standard error. The distance is the squared "

@@ -67,7 +67,7 @@ from matgraft.formulas.table.units import shown_beside
 MOST_SKIPPED = 20
 """Cells that the page names."""
 FOOTER = (
-    "Written by matgraft. This page holds everything it shows and asks nothing of the network; the same facts as data "
+    "Written by matgraft. This page is complete and loads nothing from the network; the same facts as data "
     "are in report.json."
 )
 
@@ -133,7 +133,7 @@ def members_section(name: str, metrics: TargetMetrics, anchor: str) -> Section:
     lead = "Every formula predicted by fits that did not see it. The mixture is chosen on these predictions."
     table = Table([Column(title, number=i > 1) for i, title in enumerate(titles)], rows, "fit")
     note = [Text(_against(metrics), "note")] if metrics.tried else []
-    title = f"{name}: what each part bought"
+    title = f"{name}: the error of each member"
     return Section(anchor, title, [Text(lead, "lead"), table, *note], EVERYWHERE, nav=None)
 
 
@@ -247,8 +247,8 @@ def _intervals(target: TargetReport, settings: TableSettings | None) -> list[Blo
 
 def _remark(more: HeldPart, less: HeldPart) -> str:
     return (
-        f"The intervals hold {percent(more.held)} in the {more.part} and {percent(less.held)} in the {less.part}: take "
-        f"those of the {less.part} for too narrow."
+        f"The intervals hold {percent(more.held)} in the {more.part} and {percent(less.held)} in the {less.part}: "
+        f"those of the {less.part} are too narrow."
     )
 
 

@@ -277,7 +277,7 @@ def _span(interval: tuple[float, float] | None) -> str:
 def _cautions(ours: PartScores, judged: Seen, level: float, unlike: float, untold: str) -> Iterator[Caution]:
     if judged != "new":
         what = "formula" if judged == "known formula" else "group"
-        text = f"The fit was trained on the {what} of every row: these figures say nothing of a new {what}"
+        text = f"The fit was trained on the {what} of every row: these errors do not hold for a new {what}"
         yield Caution(code="all-seen", damage=Damage.WRONG, text=text, remedy=f"Score it on rows of another {what}")
     if untold:
         yield Caution(code="unknown-groups", damage=Damage.DOUBT, text=untold)

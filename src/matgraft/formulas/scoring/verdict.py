@@ -26,7 +26,7 @@ LEAKS = ("covariate-is-target", "near-duplicates", "groups-across-folds")
 """Findings of the audit that make the scores too good."""
 OF_SETS = "sets of rows that share no formula and no group"
 UNLIKE = Use(
-    use="formulas marked as unlike the training set", reason="nothing here says whether their error bars are right"
+    use="formulas marked as unlike the training set", reason="whether their error bars are right was not tested"
 )
 
 
@@ -180,14 +180,14 @@ def _cautions(
         yield Caution(
             code="worse-than-baseline",
             damage=Damage.HARM,
-            text="It loses to its own baseline",
+            text="It is worse than its baseline",
             remedy="Use strategy auto or descriptors",
             actions=(Action(settings={"strategy": "auto"}), Action(settings={"strategy": "descriptors"})),
         )
     if (n_units := facts.baseline.n_units) < FEW:
         found = f"{n_units} {OF_SETS}, in {n} rows" if n_units < n else f"{n} rows"
         also = "the widths of the intervals" if "coverage" in scores else "the probabilities"
-        text = f"{found}: the scores themselves are rough, and so are {also}"
+        text = f"{found}: the scores are rough, and so are {also}"
         yield Caution(code=FEW_ROWS, damage=Damage.DOUBT, text=text)
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         text = f"Intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"

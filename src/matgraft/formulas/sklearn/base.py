@@ -128,9 +128,9 @@ def parsed_row(item: Any, row: int, parse: Parse) -> Formula:
     if isinstance(item, Formula):
         return item
     if isinstance(item, complex | np.complexfloating):
-        raise DataError(f"Complex data not supported: {item!r} is no formula", where=f"row {row} of X")
+        raise DataError(f"Complex data not supported: {item!r} is not a formula", where=f"row {row} of X")
     if not isinstance(item, str | Mapping):
-        said = "is missing" if is_missing(item) else "is no formula"
+        said = "is missing" if is_missing(item) else "is not a formula"
         raise DataError(
             f"{item!r} {said}: texts and mappings of elements to amounts are read, not NaN, numbers or other things",
             where=f"row {row} of X",

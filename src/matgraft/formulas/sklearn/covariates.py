@@ -114,7 +114,7 @@ def _encoded(column: pd.Series, one: Covariate) -> Array:
     numbers = _numbers(column[~missing])
     if numbers is None:
         row = next(i for i, cell in enumerate(column) if not missing[i] and _numbers(column.iloc[[i]]) is None)
-        raise DataError(f"covariate {one.name} of row {row} is {column.iloc[row]!r}, which is no number")
+        raise DataError(f"covariate {one.name} of row {row} is {column.iloc[row]!r}, which is not a number")
     values[~missing, 0] = numbers
     if (bad := np.flatnonzero(~np.isfinite(values[:, 0]))).size:
         row = int(bad[0])

@@ -114,7 +114,7 @@ class Compositions(Frozen):
         for symbol in self.elements:
             if symbol not in known:
                 raise OptionError(
-                    f"{symbol!r} is no element",
+                    f"{symbol!r} is not an element",
                     where="--elements",
                     allowed=["symbols, such as Fe,Ni,O"],
                     remedy=nearest(symbol, known),

@@ -84,7 +84,7 @@ class SuggestSettings(Frozen):
         able = {**(OF_CLASSES if classes else OF_VALUES), **OF_BOTH}
         kind = f"target {target!r} is of {'classes' if classes else 'values'}"
         if not given:
-            raise OptionError(f"it is not said what is wanted: {kind}", allowed=able.values(), remedy="say one of them")
+            raise OptionError(f"say what you want: {kind}", allowed=able.values(), remedy="say one of them")
         if len(given) > 1:
             said = " and ".join(every[name] for name in given)
             raise OptionError(f"{said} are given", allowed=able.values(), remedy="say one of them")
@@ -95,7 +95,7 @@ class SuggestSettings(Frozen):
                 "--information is not read with --explore, which chooses by information alone", remedy="remove it"
             )
         if self.wanted_class is not None and self.wanted_class not in classes:
-            found = f"{self.wanted_class!r} is no class of {target!r}"
+            found = f"{self.wanted_class!r} is not a class of {target!r}"
             raise OptionError(found, allowed=classes, remedy=nearest(self.wanted_class, classes))
         if self.target_value is not None:
             return Goal(kind="target-value", value=self.target_value)

@@ -88,7 +88,7 @@ MEANINGS: dict[Seems, tuple[str, str]] = {
     "unit": ("is a number with a unit that not every cell has", "write numbers alone, and their unit into the header"),
     "approximate": ("is an approximate value", "write the number alone if it is to count as the others do"),
     "date": ("is a date: a spreadsheet may have made it of a number", "write the number into a column of numbers"),
-    "error": ("is an error of a spreadsheet", "mend the cell, or leave it empty"),
+    "error": ("is an error of a spreadsheet", "correct the cell, or leave it empty"),
     "overflow": ("is not a finite number: the largest is 1.8e308", "write a number, or leave the cell empty"),
     "power": ("is a power of ten whose exponent has come down, or a product", "write it as 1.2e3"),
     "mark": (

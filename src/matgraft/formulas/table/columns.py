@@ -191,7 +191,7 @@ def by_columns(
                 line=int(cells.index[i]),
                 column=names[0],
                 found=found,
-                remedy="mend the row, or name the element that makes up the rest as --balance",
+                remedy="correct the row, or name the element that makes up the rest as --balance",
             )
         )
     scaled = int((np.abs(totals - whole) > 1e-3 * whole).sum()) - len(off)

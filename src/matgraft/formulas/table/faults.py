@@ -63,7 +63,7 @@ class Decision(Frozen):
 _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
     "encoding": ("", "the text is not UTF-8: it is read as {value}{example}"),
     "separator": ("", "columns are separated by {value}"),
-    "format": ("", "the content is {value}, whatever the name says"),
+    "format": ("", "the content is {value}; the file's name is not used"),
     "sheet": ("", "sheet {value!r} is read"),
     "comments": ("comment line", "{n} passed over"),
     "preamble": ("line", "{n} above the header passed over"),
@@ -80,7 +80,7 @@ _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
     "ppm": ("", "{value}; 10,000 are one per cent"),
     "merged": ("cell", "{n} of merged ones filled with what the first of them holds"),
     "repeated-header": ("row", "{n} like the header passed over"),
-    "hidden": ("", "hidden sheets are passed over: {value}"),
+    "hidden": ("", "hidden sheets are ignored: {value}"),
     "hidden-rows": ("row", "{n} that the sheet hides, such as by a filter, read as the others are"),
     "header-rows": ("", "the header has two rows: {value}"),
     "balance": ("row", "{value} is the balance in {n}"),
@@ -182,7 +182,7 @@ def refuse(
         f"{lines} row{'s' * (lines > 1)} cannot be used"
         + (f"; the first {MOST_SHOWN} of them" if len(faults) > MOST_SHOWN else ""),
         where=str(path),
-        remedy=alike or "mend them, or leave them out",
+        remedy=alike or "correct them, or leave them out",
         options=offered,
         causes=[fault.error(None) for fault in causes],
     )

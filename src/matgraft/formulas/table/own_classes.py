@@ -55,7 +55,7 @@ def with_own_classes(
     for formula, (line, word), missing in zip(formulas, column.str.strip().items(), _missing(column), strict=True):
         if not missing and word not in tokens:
             where = f"{path} line {int(line)}, column {column.name!r}"
-            raise DataError(f"{word!r} is no class that was trained on", where=where, allowed=list(tokens))
+            raise DataError(f"{word!r} is not a class that was trained on", where=where, allowed=list(tokens))
         found.append(formula if missing else replace(formula, own_class=tokens[word]))
     return tuple(found)
 

@@ -288,7 +288,7 @@ def _numbered(
 
 
 def _cures(read: Values, asked: ColumnNames, alloys: int) -> list[dict[str, object]]:
-    """Return options that put right what is wrong, beside leaving the rows out."""
+    """Return options that correct what is wrong, beside leaving the rows out."""
     cures = alloy_cures(alloys) if asked.reading.can_skip else []
     if asked.weight is None and any("with its uncertainty" in fault.found for fault in read.faults):
         cures.append({"--weight": UNCERTAINTY})

@@ -104,7 +104,7 @@ def read_source(path: Path, sheet: str | None = None) -> TableSource:
         raise DataError("there is no such file" if not path.exists() else "this is a folder", where=str(path))
     if not path.is_file():
         raise DataError(
-            "it is no file, but a pipe, a socket or a device", where=str(path), remedy="`-` reads standard input"
+            "it is not a file, but a pipe, a socket or a device", where=str(path), remedy="`-` reads standard input"
         )
     refuse_archive(path.name, b"", str(path))
     if not path.name.lower().endswith(READABLE):

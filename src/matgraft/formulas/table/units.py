@@ -57,7 +57,9 @@ def refuse_units(typed: Sequence[str], targets: Sequence[str]) -> None:
     named = [_parted(word)[0] for word in typed]
     for name, word in zip(named, typed, strict=True):
         if name and name not in targets:
-            raise OptionError(f"--unit {word}: {name!r} is no target", allowed=targets, remedy=nearest(name, targets))
+            raise OptionError(
+                f"--unit {word}: {name!r} is not a target", allowed=targets, remedy=nearest(name, targets)
+            )
         if not name and len(targets) > 1:
             raise OptionError(
                 f"--unit {word}: it could be of {' or of '.join(targets)}",

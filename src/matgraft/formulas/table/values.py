@@ -242,7 +242,7 @@ def like_values(
     for i, (line, word) in enumerate(column.str.strip().items()):
         at = index.get(word, index.get(word.removesuffix(".0"), folded.get(word.casefold()) if len(word) > 1 else None))
         if at is None:
-            found = f"{word!r} is no class of the training table"
+            found = f"{word!r} is not a class of the training table"
             faults.append(
                 BadCell(
                     line=int(line),

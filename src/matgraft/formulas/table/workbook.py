@@ -111,7 +111,7 @@ def _refuse_unsafe(content: bytes, path: Path) -> None:
                 raise DataError(found, where=str(path), remedy="save the sheet that is used as CSV (UTF-8)")
             if not any(part.filename == "xl/workbook.xml" for part in parts):
                 raise DataError(
-                    "a packed file that is no Excel workbook",
+                    "a packed file that is not an Excel workbook",
                     where=str(path),
                     remedy="unpack it, or save the table as .xlsx or CSV",
                 )

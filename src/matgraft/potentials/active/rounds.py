@@ -122,9 +122,9 @@ class RoundFacts(Frozen):
 
 Reason = Literal["goal", "no gain", "nothing to label", "rounds", "frames", "hours"]
 REASONS: Mapping[Reason, str] = {
-    "goal": "all that was asked for is reached",
+    "goal": "all targets are reached",
     "no gain": "further frames lower the error too little",
-    "nothing to label": "no sampled frame is worth a label",
+    "nothing to label": "no sampled frame is useful to label",
     "rounds": "the rounds are spent",
     "frames": "the DFT frames are spent",
     "hours": "the hours are spent",

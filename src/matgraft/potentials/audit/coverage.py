@@ -365,7 +365,7 @@ def _same_cell(one: _Series, other: _Series) -> bool:
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
-_BY_TAGS = "no tag names {}, and it is not told by structure"
+_BY_TAGS = "no tag says {}, and the structure does not show it"
 _FAMILIES = {
     "compressed": Use(
         use="the equation of state under pressure", reason=f"no frame is compressed by more than {VOLUME_STRAIN:.0%}"

@@ -126,7 +126,9 @@ def _part(
 def _finding(fit: ForceFit | None, reading: LabelReading) -> Finding:
     n = len(reading.frames)
     if fit is None:
-        return FORCE_UNIT.skipped(f"The forces of {count(n)} are too small or too unlike the predictions to tell.")
+        return FORCE_UNIT.skipped(
+            f"The forces of {count(n)} are too small or too different from the predictions to decide."
+        )
     numbers = {"slope": fit.scale.taken.slope, "cosine": fit.scale.explained, "n_frames": n}
     return unit_finding(FORCE_UNIT, fit.scale, fit.part, reading, "the forces", numbers)
 

@@ -70,7 +70,7 @@ def label_missing(evidence: Evidence) -> Iterator[Finding]:
     frames = [i for i, sample in enumerate(samples) if any(name not in sample.labels for name in partial)]
     said = f"Of {count(n)}: {carried}; absent labels are left out of the loss."
     told = [f"{name} in {m} frames" for name, m in blank.items() if m]
-    said += f" NaN or zeros stand for what was not computed: {', '.join(told)}." if told else ""
+    said += f" NaN or zeros were read as not computed: {', '.join(told)}." if told else ""
     numbers |= {f"n_{name}_not_computed": float(m) for name, m in blank.items()}
     elsewhere = [name for name in partial if n - counts[name] > blank.get(name, 0)]
     remedy = "compute them, if the model is to learn them from these frames"

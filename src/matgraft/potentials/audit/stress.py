@@ -192,7 +192,9 @@ def _part(evidence: Evidence, reading: LabelReading) -> OtherUnitFrames | None:
 def _finding(code: Code, fit: StressFit | None, reading: LabelReading) -> Finding:
     n = len(reading.frames)
     if fit is None:
-        return code.skipped(f"The stresses of {count(n)} are too small or too unlike the predictions to tell.")
+        return code.skipped(
+            f"The stresses of {count(n)} are too small or too different from the predictions to decide."
+        )
     scale = fit.scale
     numbers = {"slope": scale.taken.slope, "explained": scale.explained, "n_frames": n}
     what = "a virial" if scale.best is not None and scale.best.key == "units.virial" else "the stress"
@@ -340,7 +342,7 @@ def _shear_finding(
 ) -> Finding:
     n = len(reading.frames)
     if order is None:
-        return STRESS_SHEAR.skipped(f"The shear stresses of {count(n)} do not tell one order from another.")
+        return STRESS_SHEAR.skipped(f"The shear stresses of {count(n)} do not decide the order.")
     numbers = {"correlation_as_read": order.as_read, "correlation_best": order.fit, "n_frames": n}
     if not len(wrong):
         fits = f"yz, xz and xy of {count(n)} correlate with the predictions by {order.fit:.2f} as read"

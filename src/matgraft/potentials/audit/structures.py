@@ -278,7 +278,7 @@ def _of_magnetism(
     found = ", ".join(sorted(set(np.concatenate(states).tolist())))
     at_start = " at the start" * (tag == INITIAL_ORDER_TAG)
     said = f"{count(len(frames))} are {len(conflicts)} structures in several magnetic orders{at_start} ({found})"
-    said += f": {listed}. The order is told to no model: {evidence.model} learns something between them."
+    said += f": {listed}. {evidence.model} does not know the order, and learns a mean of them."
     if _tells(evidence, conflicts, np.array(evidence.dataset.tag(tag))):
         remedy = "give the frames of each order a head of their own, or leave those of all orders but one out"
         action = Action(settings={"strategy.name": "multihead", "heads.by": tag})

@@ -64,7 +64,7 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     """Compare what files state of their level of theory."""
     samples = evidence.dataset.samples
     if all(sample.theory is None for sample in samples):
-        yield THEORY_STATED.skipped("No file states its level of theory; a YAML file beside the data would.")
+        yield THEORY_STATED.skipped("No file states its level of theory. A YAML file beside the data can state it.")
         return
     levels = Levels(samples)
     by_level: dict[int | None, list[int]] = defaultdict(list)
@@ -147,7 +147,7 @@ def theory_foundation(evidence: Evidence) -> Iterator[Finding]:
         why = evidence.unasked if known is None else f"{evidence.model} does not say its level of theory"
         yield THEORY_FOUNDATION.skipped(f"{why[0].upper()}{why[1:]}.")
     elif not stated:
-        yield THEORY_FOUNDATION.skipped("No file states its level of theory; a YAML file beside the data would.")
+        yield THEORY_FOUNDATION.skipped("No file states its level of theory. A YAML file beside the data can state it.")
     elif others := contradicting(known, evidence.dataset):
         yield _other_functional(evidence, known, others)
     elif corrected := _corrected(known, evidence):
@@ -217,7 +217,7 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
         if step is not None and (isinstance(fit, str) or not fit.scale.sure):
             yield _step_finding(evidence, reading.frames, step)
         elif isinstance(fit, str):
-            yield THEORY_LABELS.skipped(f"The energies cannot be held against the predictions: {fit}.")
+            yield THEORY_LABELS.skipped(f"The energies cannot be compared with the predictions: {fit}.")
         elif fit.scale.sure:
             yield THEORY_LABELS.skipped("The unit of the energies must be settled first; see energy-unit.")
         else:

@@ -150,7 +150,7 @@ class ElasticCheck(PhysicalCheck[ElasticConstants]):
     def judge(self, seen: Seen[ElasticConstants], case: Case) -> Finding:
         """Hold the tensor against Born's conditions, and its constants against references or the foundation."""
         measures = [force_left(seen.own.relaxed), *_intrinsic(seen, case), *_constants(seen, case)]
-        remedy = "label the strained cells that are handed over with stress, and give stress more weight"
+        remedy = "label the strained cells in to-label with stress, and give stress more weight"
         return self.finding(
             case, measures, _evidence(seen.own) + failing_measures(measures), remedy=remedy, actions=[STIFFEN]
         )

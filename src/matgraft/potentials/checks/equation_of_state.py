@@ -156,7 +156,7 @@ class EquationOfStateCheck(PhysicalCheck[EquationOfState]):
             "the stiffness is off: add strained frames with labels of stress, and give stress more weight"
             if soft
             else "the energy is not smooth in the volume, or the stresses are not its derivatives: label the scaled "
-            "cells that are handed over, and see whether the labels of stress have the right sign and unit"
+            "cells in to-label, and see whether the labels of stress have the right sign and unit"
         )
         return self.finding(
             case,

@@ -42,7 +42,7 @@ REMEDIES = {
     "ladder try further strategies (strategy.name=ladder)",
     STRESS.name: "look at the sign and the unit of the stress in your frames and at what the fit read; give it weight",
     ENERGY.name: "fit the reference energies again, and look whether the model was fitted to labels of another theory "
-    "or speaks through the wrong head",
+    "or uses the wrong head",
 }
 ACTIONS = {
     FORCE: Action(settings={"loss.forces": 10.0}),
@@ -174,7 +174,7 @@ def _measures(seen: Seen[LabelsSeen], gates: Gates, fitted: bool) -> Iterator[Ju
     yield (
         FORCE,
         Measure(
-            name="frames whose predictions are no number",
+            name="frames whose predictions are not numbers",
             unit="",
             value=float(len(seen.own.broken)),
             allowed=(None, 0.0),

@@ -133,7 +133,7 @@ class MoleculeStabilityCheck(PhysicalCheck[Molecule]):
 
 
 REMEDY = (
-    "label the frames that are handed over, and stretched and compressed bonds of this molecule; foundations trained "
+    "label the frames in to-label, and stretched and compressed bonds of this molecule; foundations trained "
     "on crystals have seen few molecules"
 )
 

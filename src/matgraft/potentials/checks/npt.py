@@ -51,7 +51,7 @@ class NptCheck(ThermostatCheck):
 
 
 REMEDY = (
-    "label the frames that are handed over; a wrong density alone: add strained frames with stress at this "
+    "label the frames in to-label; a wrong density alone: add strained frames with stress at this "
     "temperature, and raise loss.stress"
 )
 

@@ -175,7 +175,8 @@ class NveCheck(PhysicalCheck[Conservation]):
 
 
 REMEDY = (
-    "forces that are no gradient, or an energy with jumps, do this: see finite-differences and cutoff-smoothness; "
+    "forces that are not the gradient of the energy, or an energy with jumps, do this: see finite-differences "
+    "and cutoff-smoothness; "
     "where both pass, use a smaller timestep, or tune with frames at this temperature"
 )
 

@@ -42,6 +42,6 @@ class NvtCheck(ThermostatCheck):
 
 
 REMEDY = (
-    "label the frames that are handed over, and add them to the training frames; strategy.name=replay keeps what the "
+    "label the frames in to-label, and add them to the training frames; strategy.name=replay keeps what the "
     "foundation knew of short distances and disorder; where only the temperature is off, see nve first"
 )

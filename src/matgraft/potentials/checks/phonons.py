@@ -172,9 +172,9 @@ class PhononsCheck(PhysicalCheck[Phonons]):
         lowest = _lowest(seen, case)
         measures = [force_left(seen.own.relaxed), lowest, *_frequencies(seen, case)]
         remedy = (
-            "the frequencies are off: label the displaced cells that are handed over, and give forces more weight"
+            "the frequencies are off: label the displaced cells in to-label, and give forces more weight"
             if lowest.passes
-            else "the crystal is not stable: label the displaced cells that are handed over, and frames along the "
+            else "the crystal is not stable: label the displaced cells in to-label, and frames along the "
             "imaginary mode; where your DFT has the mode too, say so by min_frequency_THz in the references"
         )
         return self.finding(

@@ -120,8 +120,8 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
         failed = {one.name for one in measures if not one.passes}
         lost = failed - {"a", "b", "c", "alpha", "beta", "gamma", "volume"}
         remedy = (
-            "there is no minimum of the energy where the structure is: label the structures that are handed over and "
-            "frames of molecular dynamics around them, and rehearse what the foundation knew"
+            "there is no minimum of the energy where the structure is: label the structures in to-label and "
+            "frames of molecular dynamics around them, and use replay to keep what the foundation knew"
             if lost
             else "the cell is off: add strained frames with labels of stress, and give stress more weight"
         )

@@ -48,8 +48,8 @@ LABELLED = (0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
 """Distances of the dimers to label, by the sum of the radii."""
 MOST_PLOTS = 6
 REMEDY = (
-    "label the dimers and add them to the training frames, or rehearse what the foundation knows of short distances "
-    "(strategy.name=replay); `matgraft export --to ase --repulsion` repels where it has no data"
+    "label the dimers and add them to the training frames, or use replay, which keeps the foundation's short distances "
+    "(strategy.name=replay); `matgraft export --to ase --repulsion` adds a repulsion where the model has no data"
 )
 ACTIONS = (Action(settings={"strategy.name": "replay"}),)
 

@@ -184,7 +184,7 @@ class StructureInMotionCheck(PhysicalCheck[InMotion]):
 
 WITHOUT = f"no {FEWEST_FRAMES} labelled frames have this composition, one number of atoms and one temperature as a tag"
 REMEDY = (
-    "label the frames that are handed over; frames of dynamics at this temperature, and a larger loss.forces, mend "
+    "label the frames in to-label; frames of dynamics at this temperature, and a larger loss.forces, mend "
     "stiffness and order"
 )
 

@@ -94,7 +94,7 @@ def chosen_checks(settings: CheckSettings, suite: Checks = SUITE) -> list[Physic
     codes = [*(check.code for check in suite), *OF_OTHERS]
     for code in settings.only:
         if code not in codes:
-            raise OptionError(f"--only {code!r} is no check", allowed=codes, remedy=nearest(code, codes))
+            raise OptionError(f"--only {code!r} is not a check", allowed=codes, remedy=nearest(code, codes))
     if settings.only:
         return [check() for check in with_others(settings.only, suite) if check.code in settings.only]
     if settings.uses:

@@ -3,7 +3,7 @@
 1. A supercell of 30 to 70 atoms, at rest in the given cell, starts once for each seed with displacements and velocities
    of the highest temperature asked for.
 2. The first quarter of each trajectory is left out of all means.
-3. A trajectory stops at the first frame that is not physical; the frames up to it are handed over to be labelled.
+3. A trajectory stops at the first frame that is not physical; the frames up to it are kept to be labelled.
 """
 
 from __future__ import annotations

@@ -301,13 +301,13 @@ class Condition:
         """
         found = _CONDITION.fullmatch(text.strip())
         if found is None or (found["low"] and found["op"] not in ("<", "<=")):
-            raise OptionError(f"{text!r} is no condition", allowed=FORMS)
+            raise OptionError(f"{text!r} is not a condition", allowed=FORMS)
         op, value = found["op"], found["value"].strip()
         if op not in _OPERATORS:
             return cls(text.strip(), found["name"], (), value, op == "!=")
         number = _number_under(found["name"], value)
         if number is None:
-            raise OptionError(f"{text!r}: {value!r} is no number", allowed=FORMS)
+            raise OptionError(f"{text!r}: {value!r} is not a number", allowed=FORMS)
         if not found["low"]:
             return cls(text.strip(), found["name"], ((op, number),))
         quantity = _QUANTITY.fullmatch(value)

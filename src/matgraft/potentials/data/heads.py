@@ -86,7 +86,7 @@ def assign_heads(parts: Sequence[Dataset], by: str = THEORY, *, foundation: bool
     marked = [part.map(lambda sample: sample.with_tags(head=names[label(sample)])) for part in parts]
     for part in marked[1:]:
         refuse_strange_heads(marked[0], part)
-    own = [f"{FOUNDATION} (kept by frames to rehearse)"] if keeps else []
+    own = [f"{FOUNDATION} (kept by replay frames)"] if keeps else []
     note = f"heads by {by}: {'; '.join([*_lines(marked[0], by), *own])}"
     provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, note)})
     return [replace(marked[0], provenance=provenance), *marked[1:]]
@@ -166,10 +166,10 @@ def _levels(frames: Dataset, foundation: bool | None) -> Label:
         return lambda sample: None
     if silent:
         raise DataError(
-            f"{len(silent)} of {len(frames)} frames state no level of theory, so that no head is theirs",
+            f"{len(silent)} of {len(frames)} frames state no level of theory, so they belong to no head",
             where=silent[0].where,
-            remedy="state it in a YAML file beside the data, or part the frames by one of their tags"
-            + ("; or take all for one level" if len(silent) == len(frames) else ""),
+            remedy="state it in a YAML file beside the data, or divide the frames by one of their tags"
+            + ("; or treat all as one level" if len(silent) == len(frames) else ""),
             options=[*_by_tag(frames), *([{"heads.foundation": True}] if len(silent) == len(frames) else [])],
         )
     levels = Levels(frames)
@@ -180,7 +180,7 @@ def _levels(frames: Dataset, foundation: bool | None) -> Label:
             f"{len(undetermined)} of {len(frames)} frames fit several levels of theory, since they do not state "
             f"{', '.join(fields)}",
             where=undetermined[0].where,
-            remedy="state it in a YAML file beside the data, or part the frames by one of their tags",
+            remedy="state it in a YAML file beside the data, or divide the frames by one of their tags",
             options=_by_tag(frames),
         )
     return levels
@@ -191,12 +191,14 @@ def _values(frames: Dataset, tag: str) -> Label:
     known = sorted({name for tags in frames.samples.tags() for name in tags})
     if tag not in known:
         raise OptionError(
-            f"heads.by={tag!r} is no tag of the frames", allowed=[THEORY, *known], remedy=nearest(tag, [THEORY, *known])
+            f"heads.by={tag!r} is not a tag of the frames",
+            allowed=[THEORY, *known],
+            remedy=nearest(tag, [THEORY, *known]),
         )
     missing = [i for i, value in enumerate(frames.tag(tag)) if not value.strip()]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(frames)} frames have no value for {tag!r}, so that no head is theirs",
+            f"{len(missing)} of {len(frames)} frames have no value for {tag!r}, so they belong to no head",
             where=frames[missing[0]].where,
             remedy="fill it in, leave these frames out, or part the frames by another tag",
             options=_by_tag(frames),
@@ -209,7 +211,7 @@ def _one_head(train: Dataset, by: str, foundation: bool | None) -> OptionError:
     by_theory = by != THEORY and all(s.theory for s in train) and parts_well(Counter(energy_scales(train.samples)))
     return OptionError(
         f"all {len(train)} training frames belong to one head by {by}: strategy multihead needs two",
-        remedy="train one head, keep the foundation's own beside it, or part the frames otherwise",
+        remedy="train one head, keep the foundation's own beside it, or divide the frames in another way",
         options=[
             {"strategy.name": "full", "heads.by": None, **({} if foundation is None else {"heads.foundation": None})},
             *([{"heads.by": THEORY}] if by_theory else []),

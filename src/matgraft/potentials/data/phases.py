@@ -57,7 +57,9 @@ def stated(text: str | None) -> str | None:
 def require_phase_tag(dataset: Dataset, tag: str) -> None:
     """Raise an OptionError if no frame has the tag that shall tell phases."""
     if tag not in (known := _tags(dataset)):
-        raise OptionError(f"scores.phases={tag!r} is no tag of the frames", allowed=known, remedy=nearest(tag, known))
+        raise OptionError(
+            f"scores.phases={tag!r} is not a tag of the frames", allowed=known, remedy=nearest(tag, known)
+        )
 
 
 def _tags(dataset: Dataset) -> list[str]:

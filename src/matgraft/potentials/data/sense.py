@@ -112,7 +112,7 @@ class Nonsense(Frozen):
 
 _FOUND: dict[Kind, Callable[[float], str]] = {
     "empty": lambda _: "the structure has no atoms",
-    "array": lambda _: "positions, cell or atomic numbers are no numbers, or not of one shape",
+    "array": lambda _: "positions, cell or atomic numbers are not numbers, or not of one shape",
     "number": lambda value: f"an atom has the atomic number {value:.0f}, which no element has",
     "not finite": lambda _: "positions or cell are not finite",
     "far": lambda value: f"positions or cell vectors are {value:.3g} Å long",

@@ -218,9 +218,9 @@ class Store(SampleSource):
 
     def _changed(self, what: str) -> DataError:
         return DataError(
-            f"{what} is not what was written: the store is damaged, or was edited",
+            f"{what} is not what matgraft wrote: the store is damaged, or was edited",
             where=str(self.path),
-            remedy="copy it anew from where it is whole, or pack the frames again",
+            remedy="copy it again from a complete copy, or pack the frames again",
         )
 
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
@@ -282,7 +282,7 @@ def verify_store(path: Path) -> FolderState:
         If it is none of matgraft's stores.
     """
     is_whole = is_as_written(path)
-    wrong = "" if is_whole else "it is not what was written: its content has changed, or its end is missing"
+    wrong = "" if is_whole else "it is not what matgraft wrote: its content has changed, or its end is missing"
     try:
         store = Store(path)
     except DataError as error:

@@ -68,7 +68,7 @@ def _wrong(file: h5py.File, name: str, column: StoreColumn | None) -> Iterator[s
         if kind is not h5py.HardLink:
             yield "is a link that leads out of the file, or to another of its columns"
     if file.get(name, getclass=True) is not h5py.Dataset:
-        yield "is no array"
+        yield "is not an array"
     array = file[name]
     how = array.id.get_create_plist()
     if how.get_layout() == h5d.VIRTUAL:
@@ -93,4 +93,4 @@ def _wrong_type(array: h5py.Dataset, column: StoreColumn) -> Iterator[str]:
 def _wrong_text(array: h5py.Dataset) -> Iterator[str]:
     kind = h5py.check_string_dtype(array.dtype)
     if kind is None or kind.length is not None or array.shape != ():
-        yield "is no text"
+        yield "is not text"

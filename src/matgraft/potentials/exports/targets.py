@@ -244,7 +244,7 @@ def export(run: Path, to: str, out: Path, *, repulsion: bool = False) -> Exporte
     refuse_target(backbone.card.backbone, to)
     if backbone.card.corrects and to not in _SUMMED:
         raise OptionError(
-            f"{backbone.card.name} is a correction to {_cheap(backbone)}: what is written for {to} would run on the "
+            f"{backbone.card.name} is a correction to {_cheap(backbone)}: an export for {to} would run on the "
             "correction alone",
             allowed=[f"--to {name}" for name in _SUMMED],
             remedy="take the calculator of ASE, which is added to the cheap method's",

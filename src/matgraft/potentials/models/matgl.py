@@ -68,7 +68,7 @@ _METADATA = "references_eV"
 
 _CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet, "SO3Net": SO3Net}
 _NO_SUM = {
-    "QET": "its charges are those of the whole frame, so that its energy is no sum of readouts",
+    "QET": "its charges are those of the whole frame, so that its energy is not a sum of readouts",
     "MEGNet": "it reads a property off a whole frame",
 }
 """Other classes of MatGL -> why they cannot be tuned."""

@@ -319,7 +319,7 @@ class Uncertainty:
             f"{model.name} has no uncertainty: {why}",
             where=str(folder or ""),
             allowed=["a model folder that `matgraft tune` made with uncertainty=true"],
-            remedy="tune a model anew; or fit_uncertainty(model, train, validation) gives one for PotentialCalculator",
+            remedy="tune a model again; or fit_uncertainty(model, train, validation) gives one for PotentialCalculator",
         )
 
     @classmethod
@@ -338,7 +338,7 @@ class Uncertainty:
             raise DataError(
                 "the uncertainty was fitted to other weights than the model has",
                 where=str(folder / UNCERTAINTY.name),
-                remedy="remove the file, and tune anew where an uncertainty is wanted",
+                remedy="remove the file, and tune again where an uncertainty is wanted",
             )
         return cls._of_tensors(card, _read(folder / TENSORS))
 

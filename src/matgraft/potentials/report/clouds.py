@@ -33,7 +33,8 @@ def _blocks(parity: Parity) -> list[Block]:
     )
     note = (
         "Energies are per atom, less one energy an element fitted to the labels, the same for labels and predictions: "
-        "frames of different composition share a scale, errors are untouched. Where a plot is thinned, a tenth of its "
+        "frames of different composition share a scale, errors are untouched. If a plot does not show all "
+        "points, a tenth of its "
         "points are the largest errors of the tuned model and the rest a random draw; the spread below it counts all "
         "of them, its outermost bins with whatever lies beyond."
     )

@@ -31,7 +31,7 @@ from matgraft.potentials.run_files import AUDIT, COVERAGE, SPLIT
 MOST_NAMES = 12
 """Formulas or config types that are named with their number of frames."""
 MOST_GROUPS = 5
-OWN_FILE = "The test part is a file of its own: {} frames, which are no part of the shares above."
+OWN_FILE = "The test part is a separate file: {} frames, which are not in the shares above."
 
 
 def audit_section(facts: RunFacts) -> Section:
@@ -106,7 +106,9 @@ def _coverage(found: Coverage) -> list[Block]:
     pairs += [(f"Phases, by {found.phases_by}", "; ".join(phases))] * bool(phases)
     pairs += [("Config types", _counted(found.config_types))] * bool(found.config_types)
     return [
-        Text("Which structures the data hold, and which they lack: outside of them the model is on its own.", "lead"),
+        Text(
+            "Which structures the data have, and which are missing. For missing kinds the model extrapolates.", "lead"
+        ),
         *([Bullets(missing, "Missing")] if missing else []),
         SideBySide([families, [Heading("Ranges"), _ranges(found)]]),
         Pairs(pairs),

@@ -190,7 +190,7 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
         at = ".".join(map(str, first["loc"]))
-        return f"it is torn or of another version of matgraft ({f'{at}: ' if at else ''}{first['msg']})"
+        return f"it is damaged or of another version of matgraft ({f'{at}: ' if at else ''}{first['msg']})"
     return error.found if isinstance(error, MatgraftError) else cleaned(f"{type(error).__name__}: {error}")
 
 

@@ -25,7 +25,7 @@ def forgetting_blocks(checks: Findings) -> list[Block]:
         return [Text("Forgetting was not checked.", "nothing")]
     lead = (
         "How far the tuned model has moved from its foundation, up to the reference shift, on structures made and "
-        "labelled by the foundation. With the target's elements it is meant to move; with others nothing asked it to."
+        "labelled by the foundation. With the target's elements it should change; with others it should not."
     )
     said = [
         Text(one.evidence, mark="moved far:" if one.outcome == "failed" else "", tone="caution")

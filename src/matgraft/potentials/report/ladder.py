@@ -49,7 +49,7 @@ def climb_section(climb: Climb) -> Section:
     )
     note = (
         "RMSE on the validation frames, which chose the rung and flatter it: the errors to quote are those of the "
-        "verdict. An energy of the foundation far above all others stands in the table alone."
+        "verdict. An energy of the foundation far above all others is only in the table."
     )
     target = ", ".join(
         f"{q.name} {written(climb.target[q.name])} {q.report_unit}"

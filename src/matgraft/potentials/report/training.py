@@ -80,7 +80,7 @@ def how_the_fit_went(fit: FitFacts) -> list[tuple[str, str]]:
         ("Length", f"{fit.steps:,} steps, {fit.epochs:,.1f} epochs"),
         ("Time", f"{written(fit.seconds / 60)} minutes{processes}"),
         *([("Loss weights", weights)] if weights else []),
-        *([("Rehearsed", _rehearsed(fit.replay))] if fit.replay else []),
+        *([("Replay frames", _rehearsed(fit.replay))] if fit.replay else []),
         ("Step 0 against the foundation", f"within {energy} eV/atom and {force} eV/Å, up to the shift"),
     ]
 
@@ -88,7 +88,7 @@ def how_the_fit_went(fit: FitFacts) -> list[tuple[str, str]]:
 def _rehearsed(replay: Rehearsal) -> str:
     best = "" if replay.loss_at_best is None else f", {replay.loss_at_best:.2g} at the best"
     losses = f"mean loss {replay.loss_at_start:.2g} at the start{best}"
-    own = " with labels of their own" if replay.labels == "file" else ""
+    own = " with their own labels" if replay.labels == "file" else ""
     heads = f" under {', '.join(replay.heads)}" if replay.heads else ""
     return f"{replay.n_frames:,} frames{own} at weight {replay.weight:g}{heads}; {losses}"
 

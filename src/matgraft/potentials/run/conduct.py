@@ -211,7 +211,7 @@ def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None)
 
 @works_in("out")
 def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> Path:
-    """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
+    """Go on with a run that was stopped; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)
     checked = recipe.check is None or any((out / PHYSICS).rglob(CHECKED.name))
     if VERDICT.find(out) and checked and all((out / name).exists() for name in TOLD):

@@ -53,7 +53,7 @@ def refuse_idle_delta(recipe: Recipe, card: ModelCard, train: Dataset) -> None:
         )
     if recipe.replay != ReplaySettings() or Replay.name in _strategies(recipe):
         raise OptionError(
-            "replay is not read with references.mode=delta: the foundation's energies are no labels of a difference",
+            "replay is not read with references.mode=delta: the foundation's energies are not labels of a difference",
             allowed=["strategies without replay"],
         )
 

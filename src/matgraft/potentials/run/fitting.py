@@ -73,7 +73,9 @@ def _rehearses(recipe: Recipe, strategies: Mapping[str, Strategy], heads: Sequen
         (strategy,) = strategies.values()
         return rehearses(strategy, recipe.replay, heads)
     if recipe.replay != ReplaySettings() and Replay.name not in strategies:
-        raise OptionError("replay is not read: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"])
+        raise OptionError(
+            "replay is not read: no rung of the ladder uses replay", allowed=["ladder.rungs=[..., replay]"]
+        )
     for strategy in strategies.values():
         if strategy.replays:
             rehearses(strategy, recipe.replay)

@@ -356,7 +356,7 @@ def look(recipe: Recipe, card: ModelCard, frames: Frames, first: Sequence[Findin
 def unasked(recipe: Recipe, train: Dataset, first: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return what can be said of frames that no foundation is asked about, since something blocks already."""
     codes = dict.fromkeys(one.code for one in blocking(first, recipe.audit.allow))
-    why = f"the foundation is not asked before this is put right: {', '.join(codes)}"
+    why = f"the foundation is not used before this is corrected: {', '.join(codes)}"
     looks = COMPARED if any(one.code == ELEMENTS_UNSEEN.code for one in first) else KNOWN + COMPARED
     findings = (*first, *_looked(recipe, train, looks=looks, unasked=why))
     refuse_unknown_codes(recipe, findings)

@@ -235,9 +235,9 @@ def _bench(store: LabelStore, workers: ExecutorSettings, key: str, data: Sequenc
         if own.differing:
             said = "; ".join(f"{one.field} {one.engine}, asked was {one.data}" for one in own.differing)
             raise RunError(
-                f"the output says otherwise than the engine was asked: {said}",
+                f"the output differs from what the engine was asked: {said}",
                 where=f"engine {job.engine.calculator}",
-                remedy="look at the program and its pseudopotentials; what was kept before is sound",
+                remedy="look at the program and its pseudopotentials; labels that were kept are right",
             )
         if job.engine_key == key:  # the probe varies settings on purpose
             refuse_differing(compare_theories([(theory, job.atoms)], data), "the output of the engine")

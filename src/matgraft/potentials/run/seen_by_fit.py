@@ -23,7 +23,7 @@ UNKNOWN = Caution(
     damage=Damage.DOUBT,
     text="This run is older and does not say which frames it was trained on: some of these may be among them.",
 )
-GONE = "is not where the recipe says"
+GONE = "is not at the place that the recipe names"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ WIDE = 1.5
 """Ends of an interval further apart than this factor leave room for a gain worth having and for its opposite."""
 
 TOO_FEW = "too few trajectories to judge"
-UNRIVALLED = "no finite figure to hold it against"
+UNRIVALLED = "no finite value to compare it with"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Judged:
         if self.outcome == "broken":
             return f"{name}: the tuned model predicts numbers that are not finite."
         if not self.baselines:
-            return f"{name}: RMSE {three_figures(self.error)} {unit}; there is no baseline to hold it against."
+            return f"{name}: RMSE {three_figures(self.error)} {unit}; there is no baseline to compare it with."
         return f"{name}: {self.words()}. RMSE {three_figures(self.error)} {unit}; {self._rivals()}. {self._odds()}"
 
     def words(self) -> str:

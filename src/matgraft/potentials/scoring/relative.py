@@ -179,10 +179,11 @@ def _lacking(
     told: Phases,
 ) -> list[str]:
     if not len(energies.label):
-        return ["no scored frame has an energy: relative energies cannot be had"]
+        return ["no scored frame has an energy: relative energies cannot be computed"]
     if not any(same.values()):
         return [
-            "no two scored frames share their composition: differences of energy at equal composition cannot be had"
+            "no two scored frames share their composition: differences of energy at equal composition cannot "
+            "be computed"
         ]
     if not any(between.values()):
         return [f"no composition has scored frames of two phases (by {told.by}): phases cannot be compared or ranked"]
@@ -423,7 +424,7 @@ def _formation(
     missing = (
         f"no frame of pure {', '.join(lacking)} has an energy: formation energies "
         + ("of some frames " if any(having) else "")
-        + "cannot be had. Those against isolated atoms have the error of the energy itself"
+        + "cannot be computed. Those against isolated atoms have the error of the energy itself"
         if lacking
         else ""
     )

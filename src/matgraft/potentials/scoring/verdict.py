@@ -277,7 +277,7 @@ def _of_figures(scores: Scores, judged: Sequence[Judged]) -> Iterator[Caution]:
         yield Caution(
             code="nothing-inside",
             damage=Damage.NOTE,
-            text=f"No frames without {scores.held} were held out: the errors where it is met stand alone.",
+            text=f"No frames without {scores.held} were held out: there is nothing to compare these errors with.",
             actions=(Action(settings={"split.test": 0.1}),),
         )
     if lacking := [one for one in judged if one.lacks_groups]:

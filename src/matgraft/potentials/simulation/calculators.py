@@ -64,5 +64,5 @@ def calculator_maker(word: str, parameters: Mapping[str, Any] | None = None) -> 
     except Exception as error:  # whatever somebody's own code raises
         raise OptionError(f"{word!r} raised {type(error).__name__}: {error}", allowed=ALLOWED) from error
     if not isinstance(made, BaseCalculator):
-        raise OptionError(f"{word!r} makes a {type(made).__name__}, which is no ASE calculator", allowed=ALLOWED)
+        raise OptionError(f"{word!r} makes a {type(made).__name__}, which is not an ASE calculator", allowed=ALLOWED)
     return make

@@ -56,7 +56,7 @@ TOO_HOT = 4.0
 MADE_KT = 3.0
 """kT an atom, all that a solid has, by which the total energy may change without a thermostat."""
 LAST_FRAMES = 3
-"""Frames up to the last that are handed over where a trajectory breaks."""
+"""frames up to the last that are kept for labels where a trajectory breaks."""
 REST_EV_PER_A, REST_STEPS = 0.05, 60
 """Largest force that is left before a start, and most steps to get there: kT at room temperature is far above it."""
 WIDTH_A = 0.05

@@ -256,7 +256,7 @@ class _Ascent:
         except (DataError, RunError) as error:  # of this rung: its memory, its rate, a worker that was killed
             return RungResult(name=begun.name, verdict="failed", why=error.found, minutes=_minutes_since(began))
         save_adapted(adapted, self._model(begun.name))
-        # Of a rung that was broken off, what came before its first step is counted once.
+        # Of a rung that was stopped, what came before its first step is counted once.
         minutes = max(_minutes_since(began), adapted.fit.seconds / 60)
         why = "" if adapted.fit.best_step else NO_STEP
         result = RungResult(name=begun.name, errors=errors, minutes=minutes, why=why)
@@ -311,7 +311,7 @@ class _Ascent:
         seconds, _ = timed(lambda: objective.losses([typical], device).sum().backward())
         a_pass = seconds * frames / workers(settings.processes) / 60
         passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
-        over = f"the training frames{f' and {rehearsed} frames to rehearse' if rehearsed else ''}"
+        over = f"the training frames{f' and {rehearsed} replay frames' if rehearsed else ''}"
         return Cost(passes * a_pass, words=f"a pass over {over} takes {a_pass:.2g}")
 
     def _cost_of_head(self, typical: int, most: float, settings: FitSettings) -> Cost:

@@ -71,7 +71,7 @@ def _symbol(name: str) -> str:
         return chemical_symbols[int(name)]
     if name not in atomic_numbers or name == "X":
         raise OptionError(
-            f"{name!r} is no element",
+            f"{name!r} is not an element",
             allowed=["symbols and atomic numbers, such as {Si: -0.8} and {14: -0.8}"],
             remedy=nearest(name.capitalize(), chemical_symbols[1:]),
         )

@@ -122,11 +122,11 @@ def rehearses(strategy: Strategy, settings: ReplaySettings, heads: Sequence[str]
         )
     asked = strategy.replays or settings.size is not None or FOUNDATION in heads
     if asked and strategy.cached:
-        reason = f"nothing can be rehearsed with {strategy.name!r}: its features are cached"
+        reason = f"replay is not possible with {strategy.name!r}: its features are cached"
         raise OptionError(reason, allowed=through_network())
     if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
         raise OptionError(
-            f"replay.{idle[0]} is not read: nothing is rehearsed",
+            f"replay.{idle[0]} is not read: this run has no replay",
             allowed=["strategy.name=replay", "replay.size=N beside another strategy", "heads.foundation=true"],
         )
     return asked
@@ -155,9 +155,9 @@ def rehearsing_heads(card: ModelCard, train: Dataset, heads: Sequence[str]) -> l
     if not found:
         names = " and ".join(dict.fromkeys(others.values()))
         raise OptionError(
-            f"the frames are of {names}, {card.name} is of {functional(card.theory)}: what the foundation labels "
-            "is never rehearsed by a head of another functional",
-            remedy="give the foundation a head of its own, which rehearses, or rehearse nothing",
+            f"the frames are of {names}, {card.name} is of {functional(card.theory)}: labels of the "
+            "foundation are never used for a head of another functional",
+            remedy="give the foundation its own head, which uses replay, or use no replay",
             options=[{"heads.foundation": True}],
         )
     return found
@@ -175,7 +175,7 @@ def replay_frames(
     folder
         Where the set is kept beside the cache, so that a resumed run has the same.
     """
-    title = "" if quiet else "frames to rehearse"
+    title = "" if quiet else "replay frames"
     if settings.file is not None and settings.labels == "file":
         return _with_labels_of_file(foundation, read_rehearsed(settings.file, foundation.card), settings.size, title)
     if settings.file is not None:
@@ -203,7 +203,7 @@ def read_rehearsed(file: str, card: ModelCard) -> Dataset:
     bare = [i for i, sample in enumerate(frames) if not {ENERGY.name, FORCES.name} & sample.labels.keys()]
     if bare:
         raise DataError(
-            f"{len(bare)} of {len(frames)} frames to rehearse have neither an energy nor forces under a known name",
+            f"{len(bare)} of {len(frames)} replay frames have neither an energy nor forces under a known name",
             where=frames[bare[0]].where,
             remedy="name them energy and forces (REF_energy and REF_forces are known too), or let the foundation label",
             options=[{"replay.labels": "foundation"}],
@@ -211,8 +211,8 @@ def read_rehearsed(file: str, card: ModelCard) -> Dataset:
     if others := contradicting(card.theory, frames):
         first = min(others)
         raise DataError(
-            f"{len(others)} of {len(frames)} frames to rehearse are of {others[first]}, and {card.name} is of "
-            f"{functional(card.theory)}: labels of another functional keep nothing of it",
+            f"{len(others)} of {len(frames)} replay frames are of {others[first]}, and {card.name} is of "
+            f"{functional(card.theory)}: labels of another functional do not preserve it",
             where=frames[first].where,
             remedy="train on them, each level of theory with a head, or let the foundation label their structures",
             options=[{"replay.labels": "foundation"}],
@@ -232,11 +232,11 @@ def _with_labels_of_file(foundation: Potential, frames: Dataset, size: int | Non
     pairs = [(s, float(one[ENERGY.name])) for s, one in zip(taken, known, strict=True) if ENERGY.name in s.labels]
     apart = np.median([abs(float(s.labels[ENERGY.name]) - energy) / s.n_atoms for s, energy in pairs] or [0.0])
     if not apart <= FARTHEST:
-        words = f"their energies stand {apart:.2f} eV/atom from the foundation's (median; allowed: {FARTHEST:g})"
+        words = f"their energies are {apart:.2f} eV/atom from the foundation's (median; allowed: {FARTHEST:g})"
         causes.append(DataError(f"{words}: other reference energies, or other energy corrections"))
     if causes:
         raise DataError(
-            "the labels of the frames to rehearse are not in the convention of the foundation",
+            "the labels of the replay frames do not have the convention of the foundation",
             where=taken[0].file,
             causes=causes,
             remedy="put the file right, or let the foundation label its structures",

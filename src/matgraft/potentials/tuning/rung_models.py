@@ -47,7 +47,7 @@ def load_adapted(foundation: Potential, references: ReferenceShift, path: Path) 
         raise DataError(
             f"it does not hold what a rung left: {type(error).__name__}: {error}",
             where=str(path),
-            remedy="remove the file and resume the run: the rung is fitted anew",
+            remedy="remove the file and resume the run: the rung is fitted again",
         ) from error
 
 

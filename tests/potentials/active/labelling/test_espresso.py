@@ -79,8 +79,8 @@ def test_what_is_wrong_is_refused_before_anything_runs(espresso):
         ({"pseudopotentials": {}}, "pseudopotentials is missing"),
         ({"input_data": {"calculation": "relax", "ecutwfc": 20}}, "another structure"),
         ({"kpts": [2, 2, 2]}, "kspacing and kpts"),
-        ({"pseudo_dir": "/nowhere"}, "/nowhere is no folder"),
-        ({"input_data": "ecutwfc=20"}, "no mapping"),
+        ({"pseudo_dir": "/nowhere"}, "/nowhere is not a folder"),
+        ({"input_data": "ecutwfc=20"}, "not a mapping"),
     ]:
         with pytest.raises(OptionError, match=r"parameters|input_data|kspacing") as caught:
             qe.settled_espresso(espresso(parameters=parameters))

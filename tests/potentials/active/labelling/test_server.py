@@ -90,7 +90,7 @@ def test_every_fault_is_a_reason_and_the_next_frame_is_computed(here):
     ("calculator", "parameters", "told"),
     [
         ("fickle:broken", {}, "no licence"),
-        ("fickle:nothing", {}, "no ASE calculator"),
+        ("fickle:nothing", {}, "not an ASE calculator"),
         ("fickle:none_such", {}, "none_such"),
         ("fickle:make", {"sprung": 1}, "sprung"),
     ],

@@ -98,7 +98,7 @@ def test_a_label_that_was_altered_is_told(tmp_path):
     with pytest.raises(ChangedError, match="content has changed"):
         LabelStore(tmp_path / "labels")
     enter(tmp_path / "labels" / FILE)  # of one who knows how a store is closed
-    with LabelStore(tmp_path / "labels") as store, pytest.raises(RunError, match="not what was written"):
+    with LabelStore(tmp_path / "labels") as store, pytest.raises(RunError, match="not what matgraft wrote"):
         store.label("k")
 
 
@@ -177,7 +177,7 @@ def test_what_is_said_of_a_label_is_part_of_its_digest(tmp_path, column):
     with LabelStore(tmp_path / "labels") as store:
         store.put("k", "e", a_label())
         store._base.execute(f"UPDATE labels SET {column} = ?", ('{"seconds": 9.0}',))
-        with pytest.raises(RunError, match="not what was written"):
+        with pytest.raises(RunError, match="not what matgraft wrote"):
             store.label("k")
 
 

@@ -45,7 +45,7 @@ def test_what_is_sent_comes_out(values, text):
     np.testing.assert_array_equal(found["forces"], values)
 
 
-@pytest.mark.parametrize("garbage", [b"hello world, this is no message at all", b"mgl1" + b"\xff" * 40, b"\0" * 64])
+@pytest.mark.parametrize("garbage", [b"hello world, this is not a message at all", b"mgl1" + b"\xff" * 40, b"\0" * 64])
 def test_anything_else_is_no_message(pipe, garbage):
     os.write(pipe[1], garbage)
     os.close(pipe[1])

@@ -209,7 +209,7 @@ def elements_not_pretrained(evidence: TableEvidence) -> Iterator[Finding]:
     fault = Fault(
         (), f"{', '.join(missing)} in {count_rows(len(rows), len(formulas))}: the encoder knows of them what stands in "
         f"tables of elements alone: {evidence.named(rows)}",
-        "leave the rows out, or take what is said of them for a guess", [evidence.dropped(rows)],
+        "leave the rows out, or treat their predictions as guesses", [evidence.dropped(rows)],
         {"rows": len(rows)}, None, evidence.at(rows),
     )  # fmt: skip
     yield UNSEEN.failed(fault)

@@ -11,7 +11,7 @@ from matgraft.core.findings import Code, Fault, Finding
 from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.table.audit.base import TableEvidence, count_rows
 
-COVERAGE = Code("coverage", "Candidates that the table says little of")
+COVERAGE = Code("coverage", "Candidates that are unlike the rows of the table")
 
 OUTSIDE = 0.1
 """Part of the candidates out of domain from which on it is a warning."""
@@ -51,7 +51,7 @@ def candidates_covered(evidence: TableEvidence) -> Iterator[Finding]:
     farthest = np.argsort(-distance, kind="stable")[:5]
     text += f". The farthest: {', '.join(str(candidates[i]) for i in farthest)}"
     remedy = (
-        "measure some of the farthest first; or take their predictions for guesses: `predict` marks them as unlike the "
+        "measure some of the farthest first; or treat their predictions as guesses: `predict` marks them as unlike the "
         "training set"
     )
     yield COVERAGE.failed(Fault((), text, remedy, (), numbers))

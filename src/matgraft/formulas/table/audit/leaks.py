@@ -48,11 +48,11 @@ def covariate_is_target(evidence: TableEvidence) -> Iterator[Finding]:
         certain = {", ".join(both): "a sum or a product of them is the target, exactly"}
     said = certain or {name: text for name, (text, _) in told.items()}
     if not said:
-        yield TARGET.passed(f"no covariate tells the target: {', '.join(names)}")
+        yield TARGET.passed(f"no covariate determines the target: {', '.join(names)}")
         return
     text = "; ".join(f"{name}: {how}" for name, how in said.items())
     fault = Fault(
-        (), f"{text}. A predictor learns to copy, and its error says nothing of formulas without a measurement",
+        (), f"{text}. A predictor learns to copy, and its error does not hold for formulas without a measurement",
         f"leave the covariate {', '.join(said)} out, unless it is known before the target is",
         numbers={"covariates": float(len(said))}, severity="error" if certain else "warning",
     )  # fmt: skip
@@ -76,11 +76,11 @@ def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     ranks = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
     line = abs(float(np.corrcoef(x, y)[0, 1]))
     if line**2 >= 1 - EXACT:
-        return "the target lies on a straight line against it, exactly", True
+        return "the target is exactly a straight line of it", True
     if abs(ranks) > 1 - 1e-9:
         return f"it {'rises' if ranks > 0 else 'falls'} wherever the target rises, in all {len(y)} rows", True
     if _is_function(x, y, evidence.formulas):
-        return "each of its values stands beside one value of the target", True
+        return "each of its values has one value of the target", True
     if abs(ranks) >= NEARLY:
         return f"its rank correlation with the target is {ranks:.4f}", False
     if line >= NEARLY_LINE and abs(ranks) >= NOT_BY_ONE:
@@ -109,9 +109,9 @@ def _tells_class(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     n_words, n_classes = int(words.max()) + 1, len(evidence.table.classes)
     smallest = int(np.bincount(y, minlength=n_classes).min())
     if len(pairs) == n_words == n_classes and smallest >= 2:
-        return "each of its words stands beside one class, and each class beside one word", True
+        return "each word belongs to one class, and each class to one word", True
     if len(pairs) == n_words and n_words <= len(y) // 5 and smallest >= 2 and numbers is None:
-        return "each of its words stands beside one class alone", False
+        return "each word belongs to one class", False
     if numbers is not None and n_classes == 2 and smallest >= 5:
         low, high = (numbers[y == k] for k in (0, 1))
         if low.max() < high.min() or high.max() < low.min():
@@ -149,7 +149,7 @@ def covariate_identifies(evidence: TableEvidence) -> Iterator[Finding]:
         return
     text = "; ".join(f"{name}: {how}" for name, how in found.items())
     fault = Fault(
-        (), f"{text}. It tells rows apart, and nothing of a formula that is new",
+        (), f"{text}. It identifies rows and does not help for a new formula",
         f"leave the covariate {', '.join(found)} out", numbers={"covariates": float(len(found))},
     )  # fmt: skip
     yield IDENTIFIES.failed(fault)
@@ -173,7 +173,7 @@ def groups_across_folds(evidence: TableEvidence) -> Iterator[Finding]:
     how = "by chemical system" if own == "chemical-system" else f"by {own}" if by else "by formula alone"
     if evidence.table.folds and (torn := _torn(evidence)):
         rows, text = torn
-        remedy = "name no column of folds: they are then drawn so that no formula is parted"
+        remedy = "do not name a column of folds: then the rows of one formula stay in one fold"
         yield GROUPS.failed(Fault((), text, remedy, numbers={"rows": len(rows)}, lines=evidence.at(rows)))
         return
     if by or own == "chemical-system":

@@ -12,7 +12,7 @@ from matgraft.core.statistics import numbered
 from matgraft.formulas.table.audit.base import TableEvidence
 from matgraft.formulas.table.audit.expected import bulk_spread
 
-PROVENANCE = Code("mixed-provenance", "Computed beside measured values, or two methods")
+PROVENANCE = Code("mixed-provenance", "Computed and measured values, or two methods")
 
 FEWEST = 5
 SIGMAS = 4.0
@@ -30,7 +30,7 @@ def mixed_provenance(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for a column that says that some rows are computed and others measured, or which method gave which."""
     found = [(name, kinds) for name in evidence.table.cells.columns if (kinds := _kinds(evidence, str(name)))]
     if not found:
-        yield PROVENANCE.passed("no column says that values are of different origin")
+        yield PROVENANCE.passed("no column shows values of different origin")
         return
     name, kinds = found[0]
     used = name in evidence.used

@@ -35,7 +35,7 @@ def repeated_formula(evidence: TableEvidence) -> Iterator[Finding]:
     of = _conditions(evidence)
     shared = np.bincount(of)[of] > 1
     if not shared.any():
-        yield REPEATED.passed("no formula stands in several rows of equal covariates")
+        yield REPEATED.passed("no formula has several rows with equal covariates")
         return
     rows = np.flatnonzero(shared)
     n_formulas = len(np.unique(of[rows]))
@@ -140,7 +140,7 @@ def duplicate_rows(evidence: TableEvidence) -> Iterator[Finding]:
     same = numbered(list(zip(_conditions(evidence).tolist(), evidence.values.tolist(), strict=True)))
     again = np.flatnonzero(np.unique(same, return_index=True)[1][same] != np.arange(len(same)))
     if not len(again):
-        yield DUPLICATES.passed("no row stands in the table twice")
+        yield DUPLICATES.passed("no row is twice in the table")
         return
     first = np.unique(same, return_index=True)[1][same[again]]
     texts = [str(formula) for formula in evidence.table.formulas]
@@ -152,7 +152,7 @@ def duplicate_rows(evidence: TableEvidence) -> Iterator[Finding]:
         f"({texts[first[0]]})"
     )
     fault = Fault(
-        (), f"{text}. Folds keep them together; they count as often as they stand there",
+        (), f"{text}. Folds keep them together; each of them counts",
         "leave the copies out, unless each is a measurement of its own", [evidence.dropped(again)],
         {"copies": float(len(again))}, "warning" if len(again) > MANY * len(same) else None, evidence.at(again),
     )  # fmt: skip

@@ -94,7 +94,8 @@ def imbalance(evidence: TableEvidence) -> Iterator[Finding]:
         yield IMBALANCE.passed(f"the most frequent class, {name!r}, is {share:.0%} of the rows", share=share)
         return
     text = (
-        f"{share:.1%} of the rows are {name!r}: who always says so is right as often. Read the log loss, not accuracy"
+        f"{share:.1%} of the rows are {name!r}: always answering this class is right as often. Read the log "
+        f"loss, not accuracy"
     )
     remedy = "give the rare rows more weight by a column of weights, or ask for a value in the place of a class"
     yield IMBALANCE.failed(Fault((), text, remedy, (), {"share": share}))

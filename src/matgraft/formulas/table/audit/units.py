@@ -167,7 +167,7 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
         )
         figures = {"factor": factor, "rows": float(len(rows)), "odds_by_chance": cluster.odds}
         others = sorted({f"{one:g}: {FACTORS[one]}" for near, one in found if one != factor and near.miss <= 3})
-        also = f"; the rows cannot tell it from {', '.join(others)}" if others else ""
+        also = f"; the rows do not distinguish it from {', '.join(others)}" if others else ""
         text = f"{how} for their formulas ({FACTORS[factor]}{also}), and nearly none between: {evidence.named(rows)}"
     else:
         assert repeated is not None
@@ -178,7 +178,7 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
         text, sure = f"{text}. Of {len(repeated[0]) // 2} formulas both values are there", True
     unit = "divide these by it" if not found or cluster.step > 0 else "multiply these by it"
     fault = Fault(
-        (), text, f"bring all rows to one unit: {unit}. A look at the source of one of the rows settles it",
+        (), text, f"bring all rows to one unit: {unit}. Look at the source of one of the rows",
         [evidence.dropped(rows)] if found else (), figures, "error" if sure else "warning", evidence.at(rows),
     )  # fmt: skip
     yield MIXED.failed(fault)
@@ -244,7 +244,7 @@ def repeated_pairs(evidence: TableEvidence) -> NDArray[np.intp]:
 def temperature_offset(evidence: TableEvidence) -> Iterator[Finding]:
     """Look for temperatures 273.15 below what is expected: by repeated formulas, by digits, by a cluster."""
     if not evidence.of_numbers or not _TEMPERATURE.search(evidence.target):
-        why = "by its name the column is no temperature" if evidence.of_numbers else "the target is one of classes"
+        why = "by its name the column is not a temperature" if evidence.of_numbers else "the target is one of classes"
         yield OFFSET.skipped(why)
         return
     pairs = repeated_pairs(evidence)
@@ -261,10 +261,10 @@ def temperature_offset(evidence: TableEvidence) -> Iterator[Finding]:
         text = f"{count_rows(len(rows), len(evidence))} lie 273 below what is near for their formulas: "
         text += evidence.named(rows)
     else:
-        yield OFFSET.passed("no rows lie 273.15 below the others, and no digits speak of °C")
+        yield OFFSET.passed("no rows lie 273.15 below the others, and no digits suggest °C")
         return
     fault = Fault(
-        (), text, "bring all rows to K: add 273.15 to these. A look at the source of one of the rows settles it",
+        (), text, "bring all rows to K: add 273.15 to these. Look at the source of one of the rows",
         [evidence.dropped(rows)], {"rows": float(len(rows))}, "error" if sure else "warning", evidence.at(rows),
     )  # fmt: skip
     yield OFFSET.failed(fault)

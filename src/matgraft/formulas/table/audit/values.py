@@ -193,7 +193,7 @@ def censored(evidence: TableEvidence) -> Iterator[Finding]:
         if counts[at] >= max(least, TIMES * int(beside.max())) and distinct[at] != 0
     ]
     if not piles:
-        yield CENSORED.passed("neither the smallest nor the largest value stands there more often than others")
+        yield CENSORED.passed("neither the smallest nor the largest value is more frequent than others")
         return
     text = " and ".join(f"{count_rows(n, len(values))} have the {side} value, {value:.6g}" for value, n, side in piles)
     rows = np.flatnonzero(np.isin(values, [value for value, *_ in piles]))

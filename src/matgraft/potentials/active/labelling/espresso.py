@@ -51,7 +51,7 @@ def settled_espresso(engine: Engine) -> Engine:
     folder = engine.parameters.get("pseudo_dir") or section.get("pseudo_dir") or os.environ.get("ESPRESSO_PSEUDO")
     if not folder or not Path(str(folder)).is_dir():
         raise OptionError(
-            f"parameters.pseudo_dir: {folder or 'nothing'} is no folder",
+            f"parameters.pseudo_dir: {folder or 'nothing'} is not a folder",
             where="engine",
             allowed=["the folder of the pseudopotentials; default: ASE's configuration, or $ESPRESSO_PSEUDO"],
         )
@@ -183,7 +183,7 @@ def namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonVal
     """Return the input by section, in lower case, however the user nests it."""
     given = parameters.get("input_data") or {}
     if not isinstance(given, dict):
-        raise OptionError("parameters.input_data is no mapping", where="engine", allowed=["{ecutwfc: 40, ...}"])
+        raise OptionError("parameters.input_data is not a mapping", where="engine", allowed=["{ecutwfc: 40, ...}"])
     found = Namelist({key: dict(value) if isinstance(value, dict) else value for key, value in given.items()})
     found.to_nested("pw")
     return {str(name).lower(): {str(k).lower(): v for k, v in dict(section).items()} for name, section in found.items()}
@@ -248,4 +248,4 @@ def number(value: JsonValue) -> float | None:
     try:
         return None if value is None else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{value!r} stands where a number is wanted", where="engine") from error
+        raise OptionError(f"{value!r} is not a number", where="engine") from error

@@ -95,7 +95,7 @@ def _refuse_input(given: Mapping[str, JsonValue]) -> None:
         if isinstance(value, dict):
             if name.lower() not in _SECTIONS:
                 raise OptionError(
-                    f"input_data.{name} is no section of pw.x",
+                    f"input_data.{name} is not a section of pw.x",
                     where="engine",
                     allowed=list(_SECTIONS),
                     remedy=nearest(name.lower(), list(_SECTIONS)),
@@ -106,7 +106,7 @@ def _refuse_input(given: Mapping[str, JsonValue]) -> None:
             near = nearest(_bare(name), _KEYWORDS)
             section = f"write it under its section, as input_data: {{system: {{{name}: {value}}}}}"
             raise OptionError(
-                f"input_data.{name} is no keyword of pw.x that ASE knows, and it would be passed over",
+                f"input_data.{name} is not a keyword of pw.x that ASE knows, and it would be ignored",
                 where="engine",
                 remedy=f"{near} If not, {section}" if near else section,
             )

@@ -122,7 +122,7 @@ def refuse_out(out: Path, frames: Sequence[str | Path] | Sequence[Atoms]) -> Non
         raise OptionError(f"{out} is read and would be written over", remedy="name another file by -o")
     if not _is_ours(out):
         raise OptionError(
-            f"{out} is there, and is no file of labelled frames that may be written over",
+            f"{out} is there, and is not a file of labelled frames that may be written over",
             remedy="name another file by -o",
         )
     theory, foreign = find_sidecar(out)
@@ -169,7 +169,7 @@ def _in_angstrom(atoms: Atoms, where: str) -> Atoms:
     unit = find_unit(text, "length")
     if unit is None:
         raise DataError(
-            f"the frame states {text!r} for positions, which is no unit of length",
+            f"the frame states {text!r} for positions, which is not a unit of length",
             where=where,
             remedy=f"state one of {', '.join(LENGTH_UNITS)}, or nothing for Å",
         )

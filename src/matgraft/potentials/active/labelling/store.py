@@ -158,7 +158,7 @@ class LabelStore:
             _digest(key, engine, content, facts, at),
             hashlib.sha256(content).hexdigest(),
         ):  # of stores before digests of whole rows
-            raise self._damaged(f"the label {key} is not what was written")
+            raise self._damaged(f"the label {key} is not what matgraft wrote")
         try:
             return StoredLabel(arrays_of_npz(content), LabelFacts.model_validate_json(facts))
         except (WireError, ValueError) as error:
@@ -270,20 +270,22 @@ class LabelStore:
             raise RunError(
                 f"the store cannot be written: {error}",
                 where=str(self.folder),
-                remedy="make room or give the right to write, and type the same command: what was kept is whole",
+                remedy="make room or give the right to write, and type the same command: labels that were kept "
+                "are complete",
             ) from error
         except OSError as error:
             raise RunError(
                 f"the store cannot be written: {error.strerror}",
                 where=str(error.filename or self.folder),
-                remedy="make room or give the right to write, and type the same command: what was kept is whole",
+                remedy="make room or give the right to write, and type the same command: labels that were kept "
+                "are complete",
             ) from error
 
     def _damaged(self, why: str) -> RunError:
         return RunError(
             f"the store is damaged: {why}",
             where=str(self._file),
-            remedy=f"move it away or put a copy back, together with {LOG}; what is missing is computed anew",
+            remedy=f"move it away or put a copy back, together with {LOG}; what is missing is computed again",
         )
 
 

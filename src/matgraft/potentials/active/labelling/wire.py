@@ -91,12 +91,12 @@ def receive(descriptor: int, kind: type[Facts], until: float | None = None) -> t
     """
     magic, n_facts, n_arrays = _HEAD.unpack(_exactly(descriptor, _HEAD.size, until))
     if magic != _MAGIC or n_facts + n_arrays > MOST_BYTES:
-        raise WireError("what came is no message")
+        raise WireError("what came is not a message")
     said, content = _exactly(descriptor, n_facts, until), _exactly(descriptor, n_arrays, until)
     try:
         facts = kind.model_validate_json(said)
     except ValidationError as error:
-        raise WireError(f"what came is no {kind.__name__}: {error.errors()[0]['msg']}") from error
+        raise WireError(f"the answer is not a {kind.__name__}: {error.errors()[0]['msg']}") from error
     return facts, arrays_of_npz(content) if content else {}
 
 

@@ -124,7 +124,7 @@ class SampleSettings(Frozen):
     @classmethod
     def _known(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         if strange := [one for one in symbols if one not in chemical_symbols[1:]]:
-            raise ValueError(f"{strange[0]} is no element")
+            raise ValueError(f"{strange[0]} is not an element")
         return tuple(dict.fromkeys(symbols))
 
     @field_validator("pressure_GPa", "temperature", "make")
@@ -170,7 +170,7 @@ def _ramp(word: str) -> Ramp:
     ends = [_KELVIN.fullmatch(end.strip()) for end in word.split(":")]
     kelvins = [float(end[1]) for end in ends if end]
     if not len(kelvins) == len(ends) <= 2:
-        raise ValueError(f"{word!r} is no temperature: 300, 300,600,900 or 300:2000, in K")
+        raise ValueError(f"{word!r} is not a temperature: 300, 300,600,900 or 300:2000, in K")
     start, end = kelvins[0], kelvins[-1]
     if not 0 < min(start, end) <= max(start, end) <= HOTTEST_K:
         raise ValueError(f"{word!r}: temperatures are above 0 and at most {HOTTEST_K:g} K")
@@ -190,7 +190,7 @@ READS = (
     Read("volumes", "strained crystals", _makes("strain"), allowed=("--make strain",)),
     Read("strains", "strained crystals", _makes("strain"), allowed=("--make strain",)),
     Read("rattle_A", "rattles and prototypes", _makes("rattle", "prototype"), allowed=("--make rattle,prototype",)),
-    Read("count", "what is drawn at random", lambda asked: bool(set(asked.make) - {"strain", "surface"})),
+    Read("count", "everything that is drawn at random", lambda asked: bool(set(asked.make) - {"strain", "surface"})),
     Read("elements", "other elements", _makes("substitute", "prototype"), allowed=("--make substitute,prototype",)),
     Read("atoms", "dynamics and rattles", lambda asked: asked.md is not None or "rattle" in asked.make),
     Read("md"),

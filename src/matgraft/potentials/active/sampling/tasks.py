@@ -60,7 +60,7 @@ def tasks_of(
         ]
     if not tasks:
         causes = [OptionError(one) for one in notes]
-        raise OptionError("nothing of what is asked applies to the structures", causes=causes)
+        raise OptionError("nothing that you asked for applies to the structures", causes=causes)
     return tasks, notes
 
 

@@ -15,9 +15,9 @@ Why = Literal["audit", "uncertain", "diverse", "new element", "check", "random"]
 WHY: Mapping[Why, str] = {
     "audit": "drawn at random, to score on",
     "uncertain": "outside of the training frames",
-    "diverse": "unlike what is known and chosen",
+    "diverse": "unlike the known and the chosen frames",
     "new element": "has an element that no training frame has",
-    "check": "handed over by a failed check",
+    "check": "from a failed check",
     "random": "drawn at random, to learn from",
 }
 """Why a frame was chosen -> in words."""
@@ -46,7 +46,7 @@ LEFT: Mapping[Left, str] = {
     "audited walker": "of a walker that frames to score on were drawn from",
     "full walker": "its walker has given as many as it may",
     "too soon": "too few steps from a chosen frame of its walker",
-    "not needed": "others are farther from what is known",
+    "not needed": "others are farther from the known frames",
 }
 """Why a frame was left out -> in words."""
 

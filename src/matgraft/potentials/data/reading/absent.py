@@ -68,7 +68,7 @@ class Absences:
     def notes(self, n: int) -> list[str]:
         """Say what was taken out of `n` frames."""
         return [
-            f"{quantity} is {what} in {m} of {n} frames: taken for not computed, and left out"
+            f"{quantity} is {what} in {m} of {n} frames: read as not computed, and left out"
             for (quantity, what), m in self.counts.items()
         ]
 

@@ -165,7 +165,7 @@ class Choices:
         elements = tuple(how.get("elements") or ())
         if wrong := [symbol for symbol in elements if symbol not in atomic_numbers or symbol == "X"]:
             raise OptionError(
-                f"elements: {wrong[0]!r} is no element",
+                f"elements: {wrong[0]!r} is not an element",
                 remedy=nearest(wrong[0].capitalize(), chemical_symbols[1:]),
                 allowed=["symbols such as Cu,S"],
             )

@@ -167,7 +167,7 @@ def _per_area(label: Label, frame: RawFrame, where: str) -> Label:
     area, known = plane_of(frame.atoms)[0], in_plane(frame.atoms)
     if known is None:
         raise DataError(
-            f"{label.unit} is a stress per area, and the frame is no slab whose normal is x, y or z",
+            f"{label.unit} is a stress per area, and the frame is not a slab whose normal is x, y or z",
             where=where,
             allowed=["frames that repeat in two directions, with vacuum along the third axis"],
             options=[{"units.stress": DEFAULT_UNITS["stress"]}],

@@ -33,7 +33,7 @@ def _theory(source: Source, file: RawFile, stated: LevelOfTheory | None, ledger:
     if stated is None and not source.format.is_run:
         sidecar, foreign = find_sidecar(source.path)
         if foreign:
-            ledger.note(source.name, f"{foreign.name} beside it states no level of theory, and is passed over")
+            ledger.note(source.name, f"{foreign.name} beside it states no level of theory, and is ignored")
         if sidecar:
             stated = read_theory(sidecar)
             ledger.note(source.name, f"level of theory from {sidecar.name}")

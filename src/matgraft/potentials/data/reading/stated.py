@@ -143,7 +143,7 @@ def in_angstrom(frame: RawFrame, said: Unit | None, where: str) -> RawFrame:
     unit = said or find_unit(text or "", "length")
     if unit is None:
         raise DataError(
-            f"the frame states {text!r} for positions, which is no unit of length",
+            f"the frame states {text!r} for positions, which is not a unit of length",
             where=where,
             remedy="say the unit, which then comes before the file's",
             options=[{"units.length": unit} for unit in LENGTH_UNITS],

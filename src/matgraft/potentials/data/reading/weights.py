@@ -78,5 +78,5 @@ def _number(key: str, text: str, where: str) -> float:
     except ValueError:
         weight = math.nan
     if not (math.isfinite(weight) and weight >= 0):
-        raise DataError(f"{key}={text} is no weight", where=where, allowed=["a number from 0 up"])
+        raise DataError(f"{key}={text} is not a weight", where=where, allowed=["a number from 0 up"])
     return weight

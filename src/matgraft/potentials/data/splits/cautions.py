@@ -25,7 +25,7 @@ def share_cautions(request: Request, plan: Plan) -> list[Caution]:
     asked, came = (" / ".join(f"{100 * share:.0f}" for share in shares) for shares in (request.fractions, got))
     names = " / ".join(name for name, _ in request.parts)
     whose = f"frames without {request.hold}" if request.hold else "frames"
-    text = f"asked for {asked} % of the {whose} in {names}, got {came}: what belongs together is kept whole"
+    text = f"asked for {asked} % of the {whose} in {names}, got {came}: groups are not divided"
     return [Caution(code="split-shares", damage=Damage.NOTE, text=text)]
 
 

@@ -12,7 +12,7 @@ def check_options(request: Request) -> None:
     fractions = request.fractions
     if len(fractions) != 3 or min(fractions) < 0 or min(fractions[:2]) == 0 or abs(sum(fractions) - 1) > 1e-6:
         raise OptionError(
-            f"fractions {fractions} are no shares of training, validation and test",
+            f"fractions {fractions} are not shares of training, validation and test",
             allowed=["three numbers that add up to 1; only the test's may be 0"],
             options=[{"split.validation": 0.1, "split.test": 0.1}],
         )

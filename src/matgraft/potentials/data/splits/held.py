@@ -30,7 +30,7 @@ def held(request: Request) -> Plan:
         return plan
     text = (
         f"{len(met.silent)} of {len(dataset)} frames do not say whether they have {hold}: they count as frames that do "
-        "not. If some do, the test is no pure extrapolation"
+        "not. If some do, the test is not a pure extrapolation"
     )
     return plan.warned("silent-frames", Damage.DOUBT, text)
 

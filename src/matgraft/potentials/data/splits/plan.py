@@ -63,7 +63,7 @@ class Guess:
         yield Caution(
             code="guessed-trajectories",
             damage=Damage.NOTE,
-            text=f"nothing names the trajectories of {self.n_frames} frames: {self.n_groups} groups were told apart by "
+            text=f"no tag names the trajectories of {self.n_frames} frames: {self.n_groups} groups were found by "
             f"{BY_STRUCTURE}. Name the trajectories in a tag if you can",
         )
         if self.is_random:

@@ -32,7 +32,7 @@ def parse_channels(text: str) -> dict[int, int]:
     for part in text.split("+"):
         found = _PART.fullmatch(part.strip())
         if not found:
-            raise ValueError(f"{part.strip()[:40]!r} is no kind of features such as 64x1o")
+            raise ValueError(f"{part.strip()[:40]!r} is not a kind of features such as 64x1o")
         degree = int(found[2])
         if found[3] != "eo"[degree % 2]:
             raise ValueError(f"{part.strip()} has another parity than spherical harmonics")

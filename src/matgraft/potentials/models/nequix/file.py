@@ -148,7 +148,7 @@ def _read_array(file: BinaryIO, shape: tuple[int, ...], number: int, path: Path)
         raise DataError(
             f"array {number + 1} of its weights is {found} of {dtype}; its first line describes {shape} of {_TYPE}",
             where=str(path),
-            remedy="is it a model of another version of nequix? Save it anew with that of today",
+            remedy="is it a model of another version of nequix? Save it again with the current version",
         )
     size = _TYPE.itemsize * int(np.prod(shape))
     numbers = file.read(size)

@@ -62,7 +62,7 @@ def read_deepmd(path: Path, name: str) -> RawFile:
 
 
 def _notes(system: Path, sets: Sequence[Path], labels: Sequence[str], elements: Sequence[str]) -> tuple[str, ...]:
-    notes = ["coord.raw and its like are passed over: the sets of .npy hold the frames"] * bool(
+    notes = ["coord.raw and its like are ignored: the sets of .npy hold the frames"] * bool(
         sets and (system / "coord.raw").is_file()
     )
     other = [

@@ -53,7 +53,9 @@ def read_cp(path: Path, name: str) -> RawFile:
     files = _files(path)
     for ending in (".pos", ".evp", ".in"):
         if ending not in files:
-            raise DataError(f"the {ending} file of the run is missing", where=name, remedy="lay it beside this one")
+            raise DataError(
+                f"the {ending} file of the run is missing", where=name, remedy="put it into the same folder"
+            )
     given = _input(files[".in"])
     positions, cut = _blocks(files[".pos"], len(given.symbols))
     forces, _ = _blocks(files[".for"], len(given.symbols)) if ".for" in files else ({}, "")

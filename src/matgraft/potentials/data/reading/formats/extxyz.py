@@ -1,4 +1,4 @@
-"""Extended XYZ, frame by frame: ASE parses what is not plain; what it stumbles over is put right or named by its line.
+"""Extended XYZ, frame by frame: ASE parses what is not plain; what it stumbles over is corrected or named by its line.
 
 A byte-order mark is skipped. D and T are hydrogen: a potential knows no masses. ASE would stop at a blank line without
 a word, and its message for a frame that is cut off does not say which one.
@@ -180,5 +180,5 @@ def _fault(number: int, block: Sequence[str]) -> str:
             return f"line {n} has {len(row)} columns, {width} are named: {line.strip()[:40]!r}"
         if species is not None and row[species].capitalize() not in atomic_numbers:
             more = ": write symbols; a number may be that of an element or a type" if row[species].isdecimal() else ""
-            return f"line {n} names {row[species]!r}, which is no element{more}"
+            return f"line {n} names {row[species]!r}, which is not an element{more}"
     return ""

@@ -90,16 +90,16 @@ def _row(value: bytes, name: str, number: int) -> dict[str, JsonValue]:
     where = f"{name} row {number}"
     if value[:1] == b"\x80":
         raise DataError(
-            "it holds pickled objects, which are not opened: that can run code",
+            "it has pickled objects, which are not opened: opening them can run code",
             where=where,
             remedy="write the frames as extended XYZ or .aselmdb with the program that made the file",
         )
     try:
         row = parse_json(inflate(value, "row_bytes", where), where)
     except (zlib.error, ValueError) as error:
-        raise DataError(f"it is no compressed JSON: {error}", where=where) from error
+        raise DataError(f"it is not compressed JSON: {error}", where=where) from error
     if not isinstance(row, dict):
-        raise DataError(f"it is no row but {str(row)[:40]!r}", where=where)
+        raise DataError(f"it is not a row but {str(row)[:40]!r}", where=where)
     further = [row.pop(part, None) for part in ("key_value_pairs", "data")]
     return row | {key: value for part in further if isinstance(part, dict) for key, value in part.items()}
 

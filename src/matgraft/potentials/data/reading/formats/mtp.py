@@ -135,7 +135,7 @@ def _columns(section: _Section, size: _Section | None, where: str) -> dict[str, 
     try:
         return {name: np.array([float(row[section.words.index(name)]) for row in rows]) for name in names}
     except ValueError as error:
-        raise DataError(f"line {section.line}: a value of AtomData is no number: {error}", where=where) from error
+        raise DataError(f"line {section.line}: a value of AtomData is not a number: {error}", where=where) from error
 
 
 def _positions(columns: dict[str, Array], cell: Array, where: str) -> Array:
@@ -163,7 +163,7 @@ def _matrix(section: _Section, where: str) -> Array:
     full = np.zeros((3, 3))
     for name, value in zip(section.words, row, strict=True):
         if name not in ("xx", "yy", "zz", "yz", "xz", "xy"):
-            raise DataError(f"line {section.line}: {name!r} is no component of {section.title}", where=where)
+            raise DataError(f"line {section.line}: {name!r} is not a component of {section.title}", where=where)
         i, j = ("xyz".index(letter) for letter in name)
         full[i, j] = full[j, i] = value
     return full

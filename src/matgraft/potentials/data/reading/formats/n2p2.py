@@ -80,7 +80,7 @@ class _Frame:
         elif word == "comment":
             self.tags["comment"] = " ".join(words)
         else:
-            raise ValueError(f"{word!r} is no word of input.data")
+            raise ValueError(f"{word!r} is not a word of input.data")
 
     def finish(self) -> RawFrame:
         """Return the frame; raises `ValueError` if its table is not regular."""

@@ -139,7 +139,7 @@ def _units(arrays: Mapping[str, NDArray[Any]], name: str) -> _Units:
         return _Units(stated | {"energy": energy, "forces": f"{energy}/{length}"}, Conventions(_FORMAT))
     for layout, keys in _LAYOUTS.items():
         if set(keys) <= arrays.keys() and "N" not in arrays:
-            note = f"the arrays of {layout}: energies are taken for kcal/mol, forces for kcal/mol/Å"
+            note = f"the arrays of {layout}: energies are read as kcal/mol, forces as kcal/mol/Å"
             note += "; units.energy and units.forces say others"
             return _Units(stated, Conventions(_FORMAT, units=_MD17), (note,))
     return _Units(stated, Conventions(_FORMAT, systems=_SYSTEMS))
@@ -150,10 +150,10 @@ def _as_numbers(species: NDArray[Any], name: str) -> NDArray[np.int_]:
     if species.dtype.kind in "US":
         symbols, places = np.unique(species.astype(str), return_inverse=True)
         if wrong := [symbol for symbol in symbols.tolist() if symbol and symbol not in atomic_numbers]:
-            raise DataError(f"{wrong[0]!r} is no element", where=name)
+            raise DataError(f"{wrong[0]!r} is not an element", where=name)
         return np.array([atomic_numbers.get(symbol, 0) for symbol in symbols.tolist()])[places].reshape(species.shape)
     if species.dtype.kind not in "iuf" or (species != np.round(species)).any() or (species > 118).any():
-        raise DataError(f"species are no atomic numbers: {species.ravel()[:4].tolist()}", where=name)
+        raise DataError(f"species are not atomic numbers: {species.ravel()[:4].tolist()}", where=name)
     return species.astype(int)
 
 

@@ -102,7 +102,7 @@ def _records(content: Any, name: str, path: tuple[str, ...] = ()) -> Iterator[_R
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for key, inner in items:
             if not isinstance(inner, (dict, list)):
-                raise DataError(f"{key!r} is no record but {str(inner)[:40]!r}", where=name, allowed=_FORMS)
+                raise DataError(f"{key!r} is not a record but {str(inner)[:40]!r}", where=name, allowed=_FORMS)
             yield from _records(inner, name, (*path, key) if isinstance(key, str) else path)
 
 
@@ -203,7 +203,7 @@ def _atoms(structure: Any, where: str) -> Atoms:
         raise DataError(f"its structure has partly occupied sites: {shown}", where=where)
     symbols = [_ISOTOPES.get(site[0][0], site[0][0]) for site in species]
     if unknown := next((symbol for symbol in symbols if symbol not in atomic_numbers), None):
-        raise DataError(f"its structure cannot be read: {unknown!r} is no element", where=where)
+        raise DataError(f"its structure cannot be read: {unknown!r} is not an element", where=where)
     return Atoms(symbols, positions=fractional @ cell, cell=cell, pbc=True)
 
 

@@ -79,7 +79,7 @@ def _from_log(log: Cp2kLog, name: str, others: tuple[Path, ...]) -> RawFile:
             _add(steps, one.atoms, one)
     left = len(log.evaluations) - len(steps.frames)
     if not steps.frames and left:
-        remedy = "lay the run's ...-pos-1.xyz beside it"
+        remedy = "put the run's ...-pos-1.xyz beside it"
         raise DataError("the log holds no positions", where=name, remedy=remedy)
     if left:
         steps.notes.append(f"{left} steps left out: the log has no positions of them, the run's ...-pos-1.xyz would")
@@ -120,7 +120,7 @@ class _Run:
     def read(self, others: tuple[Path, ...]) -> RawFile:
         """Return the frames."""
         if not self.cells and not any(log.cell is not None for log in self.logs):
-            remedy = "lay the log of the run, or its ...-1.cell, beside it; forces come from the log or ...-frc-1.xyz"
+            remedy = "put the log of the run, or its ...-1.cell, beside it; forces come from the log or ...-frc-1.xyz"
             raise DataError("no cell is known: CP2K's file of positions has none", where=self.name, remedy=remedy)
         left = sum(not self._take(frame) for frame in self.positions)
         if left:
