@@ -30,8 +30,8 @@ def fetch_command(
 ) -> None:
     """Fetch the weights of a published foundation, and store them if their SHA-256 is the published one.
 
-    This is the one command of matgraft that downloads: over https, and only what is named. A download that was broken
-    off goes on where it ended. Nothing is opened or unpickled.
+    This is the one command of matgraft that downloads: over https, and only what is named. An interrupted
+    download continues where it ended. Nothing is opened or unpickled.
     """
     from matgraft.core.fetch import fetch, store
     from matgraft.potentials.models.published import published
