@@ -51,7 +51,7 @@ _FRACTION = re.compile(r"(\d+)/([1-9]\d*)")
 _AMOUNT_BY_A_FRACTION = re.compile(r"(\d{1,9})/([1-9]\d{0,8})(?![\d.])")
 _BEHIND_A_DOT = re.compile(r"\s*[A-Z(\[{]")
 _CHARGE = re.compile(r"\^?\{?\d*[-−–+]\d*\}?\s*")
-_KNOWN = {symbol: Z for symbol, Z in atomic_numbers.items() if 1 <= Z <= 118} | _HYDROGEN
+KNOWN = {symbol: Z for symbol, Z in atomic_numbers.items() if 1 <= Z <= 118} | _HYDROGEN
 
 
 class FormulaError(DataError):
@@ -183,7 +183,7 @@ def _usual(text: str) -> Formula | None:
     """Return a formula of the usual kind; a table is read more than once, and names a formula often."""
     if len(text) > limits().formula_characters:
         return None
-    amounts = usual_amounts(text, _KNOWN)
+    amounts = usual_amounts(text, KNOWN)
     if amounts is None or len(amounts) > MAX_ELEMENTS:
         return None
     numbers, shares = rounded_shares(amounts, DIGITS)
@@ -310,12 +310,12 @@ class _Reader:
         if match is None:
             raise self._unexpected()
         symbol = match.group()
-        if symbol not in _KNOWN and symbol[0] in _KNOWN:
+        if symbol not in KNOWN and symbol[0] in KNOWN:
             raise FormulaError(self.text, self.at + 1, f"{symbol[1]!r} belongs to no element or amount", _hint(symbol))
-        if symbol not in _KNOWN:
+        if symbol not in KNOWN:
             raise FormulaError(self.text, self.at, f"{symbol!r} is not an element", _hint(symbol))
         self.at = match.end()
-        return _KNOWN[symbol]
+        return KNOWN[symbol]
 
     def _amount(self) -> Fraction:
         self._skip()
@@ -407,7 +407,7 @@ def _plain(character: str) -> str:
 
 def _hint(symbol: str) -> str:
     lower = symbol.capitalize()
-    return f"symbols begin with a capital: {lower}" if lower in _KNOWN and lower != symbol else nearest(symbol, _KNOWN)
+    return f"symbols begin with a capital: {lower}" if lower in KNOWN and lower != symbol else nearest(symbol, KNOWN)
 
 
 def _add(total: dict[int, Fraction], part: Mapping[int, Fraction], factor: Fraction) -> None:

@@ -76,7 +76,7 @@ def _found(
     """Parse the formulas and the covariates: what `usable` takes."""
     cells = opened.cells
     is_made = ~cells.index.isin({fault.line for fault in opened.faults})
-    parsed = parse_cells(cells[opened.column][is_made], model.reader, how.composition)
+    parsed = parse_cells(cells[opened.column][is_made], model.reader, how.composition, Prompt)
     encoded = [encode(cells, one.code, opened.path, one.fill, opened.marks) for one in model.names.values()]
     bad = [*opened.faults, *parsed.faults]
     for one in encoded:

@@ -17,6 +17,8 @@ from matgraft.formulas.aliases import alias
 _USUAL = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]{0,2})?)+")
 _PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
 _OXYGEN = re.compile(r"O(?![a-z])")
+_ZERO = re.compile(r"[2-9]0")
+"""Which may stand for the letter O, as in Fe203 and Fe20; 10 and 105 do not."""
 _DOUBTED = re.compile(r"SI|II|IV(?![a-z])|^(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)")
 """Where doubts begin that need a closer look (`matgraft.formulas.doubtful`)."""
 
@@ -29,9 +31,7 @@ def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
     known
         Symbol -> atomic number.
     """
-    if _USUAL.fullmatch(text) is None or _DOUBTED.search(text) is not None or alias(text) is not None:
-        return None
-    if "0" in text and _OXYGEN.search(text) is None:
+    if not is_usual(text):
         return None
     amounts: dict[int, int] = {}
     for symbol, amount in _PAIR.findall(text):
@@ -40,6 +40,13 @@ def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
             return None
         amounts[Z] = amounts.get(Z, 0) + (int(amount) if amount else 1)
     return amounts
+
+
+def is_usual(text: str) -> bool:
+    """Say whether a text has the form of a usual formula, without what could be doubted; its symbols may be none."""
+    if _USUAL.fullmatch(text) is None or _DOUBTED.search(text) is not None or alias(text) is not None:
+        return False
+    return _ZERO.search(text) is None or _OXYGEN.search(text) is not None
 
 
 def rounded_shares(amounts: Mapping[int, int], digits: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

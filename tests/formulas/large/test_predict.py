@@ -161,3 +161,18 @@ def test_a_killed_command_computes_no_part_twice(tuned, tmp_path):
     assert 5 <= kept < 72 and not out.exists()
     again = subprocess.run(words, capture_output=True, text=True, check=True)
     assert int(again.stdout) == 72 - kept and len(pd.read_csv(out)) == 7200
+
+
+def test_text_is_written_as_one_would_write_it_and_quoted_where_it_must_be(tmp_path):
+    values = [0.1, 1e-7, 12345678.9]
+    frame = pd.DataFrame({"formula": ["Fe2O3"] * 3, "target": "gap", "value": values, "unlike": [True, False, True]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.assign(target="gap, eV", p_metal=0.5).to_parquet(tmp_path / "b.parquet")
+    large._write([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text().splitlines()[:2] == [
+        "formula,target,value,unlike,p_metal",
+        "Fe2O3,gap,0.1,True,",
+    ]
+    found = pd.read_csv(tmp_path / "o.csv")
+    assert found["target"].tolist() == ["gap"] * 3 + ["gap, eV"] * 3 and found["value"].tolist() == values * 2
+    assert found["unlike"].dtype == bool and found["p_metal"].isna().tolist() == [True] * 3 + [False] * 3

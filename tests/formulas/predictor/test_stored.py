@@ -8,6 +8,7 @@ import pytest
 from matgraft.core.errors import DataError
 from matgraft.core.files import remove, write_text
 from matgraft.core.weights import load_arrays
+from matgraft.formulas.learners import stored
 from matgraft.formulas.learners.forest import Forest, Trees
 from matgraft.formulas.learners.inputs import Examples, Labels
 from matgraft.formulas.learners.stored import BLOCK, LEAF, FlatTrees, StoredForest, solved_lower
@@ -147,3 +148,11 @@ def test_another_numbering_of_nodes_is_not_kept(small, table, tmp_path, monkeypa
     fitted, again = kept(small, table, tmp_path)
     assert not again.stored and "is not kept: the left child" in caplog.text
     np.testing.assert_array_equal(fitted.predict(table[0][:5]).value, again.predict(table[0][:5]).value)
+
+
+def test_distances_of_many_rows_are_those_of_few_to_the_bit(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, points = rng.normal(size=(9, 33)), rng.normal(size=(21, 33))
+    few = stored._squares(rows, points)
+    monkeypatch.setattr(stored, "MANY", 1)
+    np.testing.assert_array_equal(stored._squares(rows, points), few)

@@ -194,8 +194,28 @@ def _as_text(files: Sequence[Path], part: Path) -> None:
 
 
 def _text_of(file: Path, text: Path, columns: Sequence[str]) -> None:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
     with whole(text) as part:
-        pd.read_parquet(file).reindex(columns=list(columns)).to_csv(part, index=False, header=False)
+        if text.suffix != ".csv":  # packed
+            pd.read_parquet(file).reindex(columns=list(columns)).to_csv(part, index=False, header=False)
+            return
+        table = parquet.read_table(file)
+        cells = [_words(table.column(name)) if name in table.column_names else pa.nulls(len(table)) for name in columns]
+        table = pa.table(cells, names=list(columns))
+        try:  # of names and numbers alone nothing needs quotation marks
+            csv.write_csv(table, part, csv.WriteOptions(include_header=False, quoting_style="none"))
+        except pa.ArrowInvalid:
+            csv.write_csv(table, part, csv.WriteOptions(include_header=False, quoting_style="needed"))
+
+
+def _words(column: Any) -> Any:
+    """Return a column in which True and False are written as Python writes them."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    return compute.if_else(column, "True", "False") if pa.types.is_boolean(column.type) else column
 
 
 def _as_parquet(files: Sequence[Path], path: Path) -> None:

@@ -124,6 +124,9 @@ def _fitting(rows: Sequence[Record], names: Sequence[str]) -> tuple[list[Record]
     fitting: list[Record] = []
     faults: list[BadCell] = []
     for record in rows:
+        if len(record.cells) == len(names) and not record.cells[0].lstrip().startswith("#"):  # nearly all
+            fitting.append(record)
+            continue
         filled = tuple(record.cells)
         while len(filled) > len(names) and not filled[-1].strip():
             filled = filled[:-1]

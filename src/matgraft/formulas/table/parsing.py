@@ -18,6 +18,7 @@ from matgraft.formulas.formula import Formula, FormulaError
 from matgraft.formulas.notation import ANY_HYPHEN
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.faults import BadCell, refuse
+from matgraft.formulas.usual_columns import read_usual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,16 +44,32 @@ class ParsedColumn(Generic[Parsed]):
     alloys: int = 0
 
 
-def parse_cells(column: pd.Series, parse: Callable[[str], Parsed], basis: Basis | None = None) -> ParsedColumn[Parsed]:
+def parse_cells(
+    column: pd.Series,
+    parse: Callable[[str], Parsed],
+    basis: Basis | None = None,
+    of_usual: Callable[[Formula], Parsed] | None = None,
+) -> ParsedColumn[Parsed]:
     """Read a column by a parser of formulas or of prompts.
 
+    Parameters
+    ----------
+    of_usual
+        Turns a usual formula into what the parser makes of its text: these are then read together.
+
+    Notes
+    -----
     A column in capitals throughout hides elements: ``NIO`` is read as three, beside ``FE2O3``, which is none. Where one
     cell of it cannot be read, those that may be spelled otherwise are faults too.
     """
     found: dict[int, Parsed] = {}
     faults: list[BadCell] = []
     alloys = 0
-    for line, text in column.items():
+    usual = read_usual(list(column)) if of_usual else [None] * len(column)
+    for line, text, formula in zip(column.index.tolist(), column, usual, strict=True):
+        if formula is not None and of_usual:
+            found[line] = of_usual(formula)
+            continue
         try:
             found[int(line)] = parse(text)
         except FormulaError as error:

@@ -332,7 +332,7 @@ def _records(lines: list[str], start: int, separator: str, *, strict: bool = Tru
         number, used, before = start + before + 1, reader.line_num - before, reader.line_num
         if used > MOST_LINES and strict:
             raise DataError("a quotation mark is not closed", where=f"line {number}", remedy="close it, or remove it")
-        if any(cell.strip() for cell in cells):
+        if any(map(str.strip, cells)):
             yield Record(number, tuple(cells))
 
 
