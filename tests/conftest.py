@@ -81,7 +81,7 @@ def check_options_named(verb: str, message: str) -> None:
         for command, option in re.findall(r"\bmatgraft ([a-z]+)\b|(?<![\w-])(--[a-z][a-z-]*)", line):
             named = command if command in verbs else named
             if option and named in verbs:
-                able = {name for parameter in verbs[named].params for name in parameter.opts}
+                able = {"--help", *(name for parameter in verbs[named].params for name in parameter.opts)}
                 assert option in able, f"`matgraft {named}` has no {option}: {line}"
         if line.startswith("option: ") and verb in READS:
             for key in re.findall(r"(?:^|\s'?)([a-z_.]+)=", line.removeprefix("option:")):
