@@ -96,7 +96,7 @@ def test_an_edited_number_is_refused(store: Path, column: str) -> None:
 
     edited(store, edit)
     assert not verify_store(store).is_whole
-    with pytest.raises(DataError, match=r"not what was written|do not|end"):
+    with pytest.raises(DataError, match=r"not what matgraft wrote|do not|end"):
         read_all(store)
 
 
