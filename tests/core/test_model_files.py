@@ -172,9 +172,13 @@ def test_folders(tmp_path: Path) -> None:
     assert "a folder with a.txt" in found(str(tmp_path / "other")).found
 
 
-def test_a_name_that_is_no_file_stays_an_option_error(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="unknown"):
+def test_a_path_that_is_not_there_is_told_as_a_file_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file(.|\n)*mace:PATH"):
         load(str(tmp_path / "none.model"))
+    with pytest.raises(DataError, match="no such folder"):
+        load(str(tmp_path / "none"))
+    with pytest.raises(OptionError, match="unknown"):
+        load("none")
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:

@@ -121,3 +121,12 @@ def test_the_shipped_encoder_knows_a_salt_from_a_metal():
     salts, metals = ["NaCl", "MgO", "CaF2", "KBr", "Al2O3"], ["CuZn", "FeNi", "Ni3Al", "Nb3Sn", "AuCu"]
     logits = encoder.properties([parse_formula(text) for text in salts + metals])[:, gap]
     assert logits[:5].min() > 1 > -1 > logits[5:].max()
+
+
+def test_the_shipped_encoder_is_saved_to_the_same_bytes(tmp_path):
+    """Its hash says which prompts and metrics belong to it."""
+    load("composition").save(tmp_path / "model.safetensors")
+    for name in ("model.safetensors", "labels.npz", "sibling-1/model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes(), name
+    for name in ("config.json", "sibling-1/config.json"):
+        assert (tmp_path / name).read_text().split() == (SHIPPED / name).read_text().split(), name

@@ -152,9 +152,9 @@ class Verb(TyperCommand):
         except BadParameter as error:
             if error.message or error.param is None:
                 raise
-            name, wanted = error.param.opts[0], getattr(error.param, "help", "")
+            name, wanted = max(error.param.opts, key=len), getattr(error.param, "help", "")
             raise OptionError(
-                f"{name if name.startswith('--') else name.upper()} is missing",
+                f"{name if name.startswith('-') else name.upper()} is missing",
                 where=f"matgraft {ctx.info_name}",
                 allowed=[wanted] if wanted else (),
                 remedy=f"`matgraft {ctx.info_name} --help` shows the whole command",

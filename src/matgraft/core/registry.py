@@ -162,7 +162,7 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     if backbone not in rows and Path(name).is_file():
         raise _no_model(Path(name), recognise(Path(name)), "its backbone is not named")
     if backbone not in rows and "/" in str(name):
-        raise _no_folder(part_head(name)[0])
+        raise _absent(part_head(name)[0])
     row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
         raise _missing(row, rows)
@@ -178,10 +178,16 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
-def _no_folder(folder: Path) -> DataError:
+def _absent(path: Path) -> DataError:
+    if path.suffix:
+        return DataError(
+            "there is no such file",
+            where=str(path),
+            remedy="check the path; a file of another package is named with its backbone, such as mace:PATH",
+        )
     return DataError(
         "there is no such folder",
-        where=str(folder),
+        where=str(path),
         remedy="name the folder of a finished run, which `matgraft tune` names in its last lines",
     )
 

@@ -300,7 +300,7 @@ def _save(encoder: CompositionEncoder, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, encoder.arguments)
     with whole(folder / CompositionBackbone.native_file) as part:
-        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, part, {"format": "pt"})
+        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, part)
 
 
 def _sibling(folder: Path, i: int) -> Path:

@@ -62,8 +62,8 @@ class CompositionEncoder(nn.Module):
         self.property_names = tuple(property_names)
         self.width_of_features = features
         self.arguments = {
-            "width": width, "layers": layers, "heads": heads, "features": features,
-            "property_names": list(property_names), "dropout": dropout,
+            "dropout": dropout, "features": features, "heads": heads, "layers": layers,
+            "property_names": list(property_names), "width": width,
         }  # fmt: skip
         self.elements = ElementEmbedding(width)
         self.amounts = AmountEmbedding(width)

@@ -184,7 +184,7 @@ def test_one_head_without_the_foundations_own_is_an_error() -> None:
 
 def test_frames_of_several_files_that_state_nothing_are_one_level_where_it_is_said() -> None:
     frames = Dataset(tuple(replace(frame(index=i), file=f"{i % 2}.xyz") for i in range(4)))
-    with pytest.raises(DataError, match=r"4 of 4 frames state no level(.|\n)*take all for one") as error:
+    with pytest.raises(DataError, match=r"4 of 4 frames state no level(.|\n)*treat all as one level") as error:
         assign_heads([frames])
     assert {"heads.foundation": True} in error.value.options
     (train,) = assign_heads([frames], foundation=True)

@@ -151,7 +151,7 @@ def test_the_audit_says_what_was_not_computed(tmp_path: Path) -> None:
     assert everywhere.outcome == "failed"
     assert not everywhere.blocks
     assert everywhere.numbers["n_stress_not_computed"] == 4
-    assert "zeros stand for what was not computed: stress in 4 frames" in everywhere.evidence
+    assert "zeros were read as not computed: stress in 4 frames" in everywhere.evidence
     assert "another key" not in everywhere.remedy
     nan = np.full((3, 3), np.nan)
     mixed = looked(saved(tmp_path / "b.extxyz", rattled(0), rattled(1, stress=nan), rattled(2, stress=None)))
@@ -196,4 +196,4 @@ def test_one_word_for_a_label_that_is_absent(tmp_path: Path, word: str) -> None:
     path.write_text(f"2\n{head} energy={word} stress={word}\n{rows}2\n{head} {full}\n{rows}", encoding="utf-8")
     data = read(path, want=["energy", "forces", "stress"])
     assert [set(sample.labels) for sample in data] == [{"forces"}, {"energy", "forces", "stress"}]
-    assert any("stress is NaN in 1 of 2 frames: taken for not computed" in note for note in data.provenance.notes)
+    assert any("stress is NaN in 1 of 2 frames: read as not computed" in note for note in data.provenance.notes)

@@ -472,7 +472,7 @@ def test_md17_is_taken_for_kcal_and_told(tmp_path: Path) -> None:
     path = archive(tmp_path / "md17.npz", z=atoms.numbers, **(arrays | {"E": arrays["E"][:, None]}), name="ethanol")
     data = read(path)
     check_ethanol(data, KCAL, KCAL)
-    assert any("the arrays of MD17: energies are taken for kcal/mol" in note for note in data.provenance.notes)
+    assert any("the arrays of MD17: energies are read as kcal/mol" in note for note in data.provenance.notes)
     assert data.tag("name") == ["ethanol"] * 4
     check_ethanol(read(path, units={"energy": "eV", "forces": "eV/Å"}), 1.0, 1.0)
 
@@ -528,7 +528,7 @@ def test_species_as_symbols_and_as_types(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("species", [np.full(9, 0.5), np.full(9, 200), np.array(["C"] * 8 + ["Q"])])
 def test_species_that_are_none_are_refused(tmp_path: Path, species: np.ndarray) -> None:
-    with pytest.raises(DataError, match=r"no (element|atomic numbers)"):
+    with pytest.raises(DataError, match=r"not (an element|atomic numbers)"):
         read(archive(tmp_path / "a.npz", species=species, **ethanol()[1]))
 
 

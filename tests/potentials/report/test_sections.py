@@ -240,7 +240,7 @@ def test_a_test_file_of_its_own_is_said(run_folder: Path) -> None:
     shared = Sharing(reason="tags", trajectories=(), frames=(), duplicates=overlap, warnings=())
     said = edited(run_folder, SPLIT, test=(), leaks=(), sharing=shared)
     page = to_html(run_document(said))
-    assert "a file of its own: 25 frames" in page and "0 of 25 test frames have a near duplicate in train" in page
+    assert "a separate file: 25 frames" in page and "0 of 25 test frames have a near duplicate in train" in page
     assert "of 2 of 25 test frames it cannot be told" in page
 
 
