@@ -287,7 +287,7 @@ def model_folder(name: Path) -> Path:
     if model is None:
         begun = resume_commands(folder)
         if not folder.exists():
-            raise _no_folder(folder)
+            raise _absent(folder)
         if not begun:
             raise _no_model(folder, recognise(folder), "neither a finished run nor a model folder")
         raise DataError(
