@@ -55,7 +55,7 @@ def test_anything_else_is_no_message(pipe, garbage):
 
 def test_a_message_of_another_kind_is_refused(pipe):
     send_message(pipe[1], Answer())
-    with pytest.raises(WireError, match="no Begin"):
+    with pytest.raises(WireError, match="not a Begin"):
         receive(pipe[0], Begin, time.monotonic() + 5)
 
 
