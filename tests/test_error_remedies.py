@@ -44,12 +44,14 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
+from matgraft.potentials.active.labelling.labelled import Failure
 from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run import conduct, evaluation
+from matgraft.potentials.run.active import _refuse_none_labelled
 from matgraft.potentials.run.frames import Parts, read_parts
 from matgraft.potentials.tuning import memory
 from matgraft.potentials.tuning.judging import validation_errors
@@ -211,6 +213,7 @@ HERE: dict[str, str] = {
     "core/manifest.py:_changed": "test_a_file_that_was_changed",
     "cli/outputs.py:_checked": "test_a_file_in_a_folder_that_is_not_there",
     "potentials/run/active.py:_tune": "test_labels_of_a_loop_that_block",
+    "potentials/run/active.py:_refuse_none_labelled": "test_an_engine_that_labels_nothing",
     "potentials/models/mace/potential.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace/pickles.py:_refuse_untrusted": "test_a_file_of_mace",
     "potentials/models/mace/potential.py:shipped": "test_a_foundation_that_is_not_here",
@@ -522,6 +525,18 @@ def test_labels_of_a_loop_that_block(matgraft: Call, tmp_path: Path, to_a_stage:
     (tmp_path / "recipe.yaml").write_text(json.dumps(loop))
     to_a_stage(nothing)
     must_cure(matgraft, "active", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--quiet")
+
+
+def test_an_engine_that_labels_nothing(matgraft: Call, tmp_path: Path) -> None:
+    """tests/potentials/run/test_active.py resumes such a loop; here the command is typed as printed."""
+    failure = Failure(frame=0, where="pool.extxyz frame 0", reason="did not converge", before=False, output="")
+    labelled = SimpleNamespace(n_labelled=0, n_asked=1, failures=[failure], engine="engine.yaml")
+    with pytest.raises(RunError) as caught:
+        _refuse_none_labelled(SimpleNamespace(out=tmp_path / "a loop"), 0, labelled)
+    (command,) = re.findall(r"^command: (.*)$", str(caught.value), re.MULTILINE)
+    assert shlex.split(command) == ["matgraft", "active", "--resume", str(tmp_path / "a loop")]
+    code, _, said = matgraft(*shlex.split(command)[1:])
+    assert code in (3, 5) and "a loop" in said  # the command is one, and there is no such loop here
 
 
 def test_a_worker_that_dies(
