@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,8 @@ def test_the_end_of_a_command_walks_through_no_imported_module(monkeypatch: pyte
         raise SystemExit(3)
 
     frozen: list[bool] = []
+    monkeypatch.setattr("matgraft.__main__.heard", nullcontext)  # the handlers of signals would stay
+    monkeypatch.setattr("matgraft.__main__.keep_closed", lambda: None)
     monkeypatch.setattr("matgraft.cli.run_command_line", finished)
     monkeypatch.setattr("gc.freeze", lambda: frozen.append(True))
     with pytest.raises(SystemExit):
