@@ -8,7 +8,8 @@ A transformer reads rows with labels and answers rows without, in one pass and w
 Müller et al., ICLR 2022; TabPFN: Hollmann et al., ICLR 2023). Its input is a formula's features of the encoder and its
 descriptors. It learns from episodes of 10 to 400 rows: a pretraining property, or a random function of descriptors, or
 a sum of both, bent by a monotone function and with noise added. It is scored on tables of measured properties, which
-give no episode, beside the closed form on the encoder and randomised trees on descriptors, from the same few rows.
+give no episode, beside ``--strategy feature``, the closed form on the encoder alone and randomised trees on
+descriptors, from the same few rows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.forest import LEVELS
-from matgraft.formulas.learners.inputs import Labels
+from matgraft.formulas.learners.inputs import Labels, Rows
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import FormulaTable
 
@@ -43,6 +46,7 @@ KEPT = HERE.parent / "build" / "in_context"
 FORMULAS = DATA.parent / "formulas" / "dft_properties.csv.gz"
 TOLD = torch.linspace(0.05, 0.95, 19)
 """Quantiles that the network gives; the tenth is the median."""
+METHODS = ("in context", "feature", "closed form on the encoder", "trees on descriptors")
 SIZES = (20, 50, 100, 400)
 DRAWS = 5
 MEASURED = [name for name, one in TABLES.items() if not one.covariates]
@@ -257,7 +261,7 @@ def scores(table: FormulaTable, network: InContext, inputs: Inputs, size: int) -
     x = inputs(formulas)
     features, properties = inputs.encoder.embed_with_properties(formulas)
     both = np.concatenate([features, properties], 1).astype(float)
-    found: dict[str, list[float]] = {"in context": [], "closed form on the encoder": [], "trees on descriptors": []}
+    found: dict[str, list[float]] = {name: [] for name in METHODS}
     groups = np.array(table.grouped("formula"))
     for draw in range(DRAWS):
         rng = np.random.default_rng(100 * size + draw)
@@ -269,12 +273,19 @@ def scores(table: FormulaTable, network: InContext, inputs: Inputs, size: int) -
         trees = ExtraTreesRegressor(300, random_state=draw).fit(plain[train], y)
         answers = {
             "in context": by_network(network, x[train], y, x[test]),
+            "feature": of_feature(table, inputs.encoder, train, test, draw),
             "closed form on the encoder": process(both[test])[:, len(LEVELS) // 2],
             "trees on descriptors": trees.predict(plain[test]),
         }
         for name, answer in answers.items():
             found[name].append(float(np.abs(answer - truth).mean()))
     return {"draws": DRAWS, "mae": {name: float(np.mean(each)) for name, each in found.items()}, "by_draw": found}
+
+
+def of_feature(table: FormulaTable, encoder: CompositionBackbone, train: Rows, test: Rows, seed: int) -> Array:
+    """Return (q,) what ``matgraft tune --strategy feature`` predicts."""
+    predictor = fit_predictor(table.examples().take(train), encoder, PredictorSettings(strategy="feature", seed=seed))
+    return predictor.predict([table.formulas[i] for i in test]).value
 
 
 def main() -> None:
@@ -306,7 +317,7 @@ def main() -> None:
 
 def report(rows: list[Row], as_markdown: bool) -> None:
     """Print a line a table and size."""
-    header = ("table", "labels", "in context", "closed form on the encoder", "trees on descriptors")
+    header = ("table", "labels", *METHODS)
     lines = [
         [row["table"], str(row["labels"]), *(number(row["mae"][name], 3) for name in header[2:])]
         for row in sorted(rows, key=lambda row: (row["table"], row["labels"]))
