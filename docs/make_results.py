@@ -35,6 +35,7 @@ SCRIPTS = (
         "formula_strategies",
         "measured",
         "measured_tables",
+        "in_context",
         "fewshot",
         "prompts",
         "domain",
