@@ -73,7 +73,10 @@ def to_carbon(size: int) -> Case:
     """Return computed gaps of compounds without carbon as the source, of carbon-rich ones as the target."""
     source, y = computed("mp_gap", size, lambda one: 6 not in one.numbers)
     target, truths = computed("mp_gap", size, is_carbon_rich)
-    seen = {parse_formula(text).key for text in read_property_table(TABLE, "in_matbench_task")["formula"].unique()}
+    seen = {
+        parse_formula(text, is_spelled=True).key
+        for text in read_property_table(TABLE, "in_matbench_task")["formula"].unique()
+    }
     scored = [is_held_out(one.chemical_system, HELD_OUT) or one.key not in seen for one in target]
     return Case(source, y, target, truths, np.array(scored))
 
@@ -96,7 +99,9 @@ def computed(name: str, size: int, wanted: Callable[[Formula], bool]) -> tuple[l
     """Return so many formulas and values of a computed property, drawn at random."""
     table = read_property_table(TABLE, None)
     part = table[table["property"] == name]
-    return drawn([parse_formula(text) for text in part["formula"]], part["target"].to_numpy(float), size, wanted)
+    return drawn(
+        [parse_formula(text, is_spelled=True) for text in part["formula"]], part["target"].to_numpy(float), size, wanted
+    )
 
 
 def measured(size: int, wanted: Callable[[Formula], bool]) -> tuple[list[Formula], np.ndarray]:

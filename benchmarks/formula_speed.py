@@ -46,12 +46,12 @@ def corpus(count: int, folder: Path) -> list[str]:
 
 def steps(texts: list[str], table: FormulaTable, backbone: CompositionBackbone) -> dict[str, Callable[[], Any]]:
     """Return what is timed, by name."""
-    formulas: list[Formula] = [parse_formula(text) for text in texts]
+    formulas: list[Formula] = [parse_formula(text, is_spelled=True) for text in texts]
     rows = np.random.default_rng(0).permutation(len(table.formulas))[:LABELS]
     predictor = fit_predictor(table.examples().take(rows), backbone)
     predictor.predict(formulas[:2])
     return {
-        "reading": lambda: [parse_formula(text) for text in texts],
+        "reading": lambda: [parse_formula(text, is_spelled=True) for text in texts],
         "features of the encoders": lambda: backbone.embed_with_properties(formulas),
         "Magpie-type descriptors": lambda: magpie(formulas),
         "bonding descriptors": lambda: valence(formulas),

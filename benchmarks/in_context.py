@@ -30,7 +30,6 @@ from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matgraft.core.errors import DataError
 from matgraft.formulas import descriptors
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
@@ -197,7 +196,8 @@ def property_labels(forbidden: set[Formula]) -> tuple[list[Formula], dict[str, t
     rare = table[table.groupby("property")["formula"].transform("size") < 10_000]["formula"].unique()
     texts = np.random.default_rng(0).permutation(table["formula"].unique())[:60_000]
     texts = np.union1d(rare, texts)
-    read_ones = {text: formula for text in texts if (formula := _formula(text)) and formula not in forbidden}
+    formulas = {text: parse_formula(text, is_spelled=True) for text in texts}
+    read_ones = {text: formula for text, formula in formulas.items() if formula not in forbidden}
     place = {text: i for i, text in enumerate(read_ones)}
     labels = {}
     for name, part in table.groupby("property"):
@@ -205,13 +205,6 @@ def property_labels(forbidden: set[Formula]) -> tuple[list[Formula], dict[str, t
         if len(part) >= 600:
             labels[str(name)] = part["formula"].map(place).to_numpy(), part["target"].to_numpy(float)
     return list(read_ones.values()), labels
-
-
-def _formula(text: str) -> Formula | None:
-    try:
-        return parse_formula(text)
-    except DataError:
-        return None
 
 
 # ------------------------------------------------------- training and scores

@@ -78,7 +78,7 @@ def held_out(name: str) -> tuple[tuple[Formula, ...], np.ndarray]:
     """Return the formulas and values of a property in chemical systems that the pretraining held out."""
     part = read_property_table(DFT, "in_matbench_task")
     part = part[part["property"] == name]
-    parsed = [parse_formula(text) for text in part["formula"]]
+    parsed = [parse_formula(text, is_spelled=True) for text in part["formula"]]
     kept = [i for i, one in enumerate(parsed) if is_held_out(one.chemical_system, 0.03)]
     return tuple(parsed[i] for i in kept), part["target"].to_numpy(float)[kept]
 

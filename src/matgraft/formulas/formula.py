@@ -145,8 +145,14 @@ class Formula:
         return self.text or self.reduced
 
 
-def parse_formula(text: str) -> Formula:
+def parse_formula(text: str, *, is_spelled: bool = False) -> Formula:
     """Read a formula.
+
+    Parameters
+    ----------
+    is_spelled
+        True for the text of a program, which spells elements right: ``K2SIO7`` is then sulfur and iodine. What people
+        type likely means something else there, and is refused.
 
     Raises
     ------
@@ -160,7 +166,7 @@ def parse_formula(text: str) -> Formula:
     written = clean(text, _amounts)
     if (alloy := find_alloy(written.text)) and alloy.basis and alloy.has_amounts:
         written = Written(alloy.formula(alloy.basis), (*written.dropped, "alloy notation"))
-    amounts = _read(written.text)
+    amounts = _read(written.text, is_spelled)
     total = sum(amounts.values())
     present = sorted(Z for Z, amount in amounts.items() if amount > 0)
     if not present:
@@ -190,9 +196,9 @@ def _usual(text: str) -> Formula | None:
     return Formula(numbers, shares, text) if all(shares) else None
 
 
-def _read(text: str) -> dict[int, Fraction]:
+def _read(text: str, is_spelled: bool) -> dict[int, Fraction]:
     """Return the amounts of a text without anything around it; doubts are errors."""
-    if doubt := doubt_before(text, _amounts):
+    if not is_spelled and (doubt := doubt_before(text, _amounts)):
         raise FormulaError.doubting(text, doubt)
     reader = _Reader(text)
     try:

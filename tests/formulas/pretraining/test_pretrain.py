@@ -22,9 +22,9 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.encoder_network import MASK
-from matgraft.formulas.formula import parse_formula
+from matgraft.formulas.formula import FormulaError, parse_formula
 from matgraft.formulas.predictor.settings import PredictorSettings
-from matgraft.formulas.pretraining.labels import add_labels
+from matgraft.formulas.pretraining.labels import add_labels, labels_seen
 from matgraft.formulas.pretraining.objectives import (
     PretrainModule,
     PretrainObjective,
@@ -79,6 +79,22 @@ def test_tables_leave_excluded_rows_out_and_hold_systems_together(files):
     assert 0 < tables.held_out.sum() < len(tables.held_out)
     everything = read_tables(*files, exclude="", validation=0.2)
     assert np.isfinite(everything.targets).all()
+
+
+def test_a_corpus_is_read_as_it_is_spelled(tmp_path):
+    """The corpus of the shipped weights has compounds of sulfur and iodine; a person who types one is asked."""
+    (tmp_path / "corpus.txt").write_text("K2SIO7\nH7SIO10\n")
+    (tmp_path / "table.csv").write_text(
+        "property,formula,target\n" + "".join(f"gap,{one},1\n" for one in ("K2SIO7", "NaCl"))
+    )
+    tables = read_tables(tmp_path / "corpus.txt", tmp_path / "table.csv", exclude=None, validation=0.1)
+    assert tables.formula(0).symbols == ("O", "S", "K", "I")
+    assert labels_seen(tmp_path / "table.csv", PretrainSettings(exclude=None)).properties == ("gap",)
+    with pytest.raises(FormulaError, match="K2SiO7"):
+        parse_formula("K2SIO7")
+    (tmp_path / "corpus.txt").write_text("K2SIO7\nXq2O3\n")
+    with pytest.raises(FormulaError, match="Xq"):
+        read_tables(tmp_path / "corpus.txt", None, exclude=None, validation=0.1)
 
 
 def test_a_formula_of_whole_numbers_comes_back_as_one(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.core.errors import OptionError
+from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, Compositions, amounts
 from matgraft.formulas.valence import elements, nearest_charge
 
@@ -50,6 +51,12 @@ def test_amounts_are_smallest_whole_numbers_each_once():
     found = amounts(3, 7, 1000)
     assert all(gcd(*one) == 1 and sum(one) <= 7 and min(one) >= 1 for one in found)
     assert len(set(found)) == len(found) and (1, 2, 4) in found and (2, 2, 2) not in found
+
+
+def test_sulfur_beside_iodine_is_not_taken_for_silicon():
+    """What a program spells is meant; typed by a person, KSIO3 is refused."""
+    found = made("K", "S", "I", "O", charge="any", most_atoms=6)
+    assert any("S" in parse_formula(one, is_spelled=True).symbols and "SI" in one for one in found)
 
 
 def test_alloys_come_where_charges_may_be_any():

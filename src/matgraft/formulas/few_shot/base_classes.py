@@ -90,7 +90,7 @@ def read_base_classes(path: Path, *, exclude: str | None, validation: float) -> 
         If fewer than two families of questions can be asked.
     """
     table = read_property_table(path, exclude)
-    parsed = {text: parse_formula(text) for text in table["formula"].unique()}
+    parsed = {text: parse_formula(text, is_spelled=True) for text in table["formula"].unique()}
     held = {text: one for text, one in parsed.items() if is_held_out(one.chemical_system, validation)}
     table = table[table["formula"].isin(held)]
     rows: dict[Formula, int] = {}

@@ -253,7 +253,8 @@ def feature_blocks(backbone: CompositionBackbone, formulas: Sequence[Formula]) -
 def _formulas(path: Path) -> tuple[Formula, ...]:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    formulas = tuple(parse_formula(line) for line in checked(path).decode(errors="replace").splitlines())
+    lines = checked(path).decode(errors="replace").splitlines()
+    formulas = tuple(parse_formula(line, is_spelled=True) for line in lines)
     if len(formulas) < 2:
         raise DataError("a background has two formulas or more", where=str(path), remedy="copy the folder anew")
     return formulas

@@ -25,7 +25,7 @@ def labels_seen(path: Path | None, settings: PretrainSettings) -> SeenLabels:
         return SeenLabels.made_of({})
     table = read_property_table(path, settings.exclude)
     table = table[table["target"].notna()]
-    formulas = {text: parse_formula(text) for text in table["formula"].unique()}
+    formulas = {text: parse_formula(text, is_spelled=True) for text in table["formula"].unique()}
     learned = {text: one for text, one in formulas.items() if not is_held_out(one.chemical_system, settings.validation)}
     return SeenLabels.made_of(
         {str(name): [learned[text] for text in part["formula"] if text in learned]

@@ -63,6 +63,8 @@ class Tables:
 def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | None, validation: float) -> Tables:
     """Read a list of formulas and a long table with the columns property, formula, target.
 
+    Formulas are read as they are spelled: such files are written by programs.
+
     Parameters
     ----------
     exclude
@@ -82,7 +84,7 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
     seen: dict[str, Formula] = {}
     for text in [*texts, *table["formula"].unique()]:
         if text not in seen:
-            seen[text] = parse_formula(text)
+            seen[text] = parse_formula(text, is_spelled=True)
     if not seen:
         raise DataError("there is no formula to pretrain on", where=str(corpus or properties))
     rows: dict[Formula, int] = {}

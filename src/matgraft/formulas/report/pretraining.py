@@ -114,7 +114,7 @@ def _map(run: Path) -> Spots:
     if not (run / MAP).is_file():
         return {}
     places = read_rows(run / MAP)
-    classes = [material_class(parse_formula(text)) for text in places["formula"]]
+    classes = [material_class(parse_formula(text, is_spelled=True)) for text in places["formula"]]
     return _columns(places) | {"material_class": list[CellValue](classes)}
 
 

@@ -66,7 +66,7 @@ class Compositions(Frozen):
         most = MOST_CANDIDATES if self.charge == "any" else MOST_TRIED
         if tried > most:
             raise self._too_many(len(symbols), tried, most)
-        found = [parse_formula(text) for text in self._texts(symbols)]
+        found = [parse_formula(text, is_spelled=True) for text in self._texts(symbols)]
         if not found:
             raise OptionError(
                 f"none of {tried:,} compositions of {', '.join(symbols)} balances in charge",
